@@ -74,8 +74,10 @@ export interface Request<T> {
   encodeResult(result: T): Uint8Array
 }
 
-export interface Engine extends Reader {
+export interface Engine {
   readonly kind: 'lmdb' | 'memory' | 'postgres' | 'mysql'
+  /** Committed state, read for this caller (deadline, cancellation). Costs nothing on the embedded engines: they answer with themselves. */
+  reader(ctx: Context): Reader
   /** This daemon's registration; grows by one with every opening for writing, never used twice. */
   readonly session: number
   /** What the opening found: replay after death (same boot) or after a power cut decides what tentative rows are worth. */
