@@ -1,0 +1,94 @@
+/**
+ * The data floor: from extents to bytes. A file's bytes live in four places, each over the next:
+ *   inline     the whole file in the inode's value, while it is small (INLINE_MAX_BYTES) and was never larger;
+ *   logged     bytes of small writes (up to LOGGED_MAX_BYTES each), as value rows of the engine: they ride in the log
+ *              and need nothing but the log's fdatasync. A background flush gathers them, allocates, writes them to the
+ *              store, syncs the store, and only then removes the rows and puts extents in one transaction;
+ *   tentative  extents whose bytes are in the page cache of the store, not yet synced. Believed after the daemon's
+ *              death (same boot), dropped after a power cut, and then no size covers them (durableSizeBytes);
+ *   extents    bytes that were synced before the record was committed. Absent ranges are holes and read as zeros;
+ *              an extent may be `unwritten` (fallocate): space that is held and reads as zeros.
+ * What must stay true:
+ *   - Bytes reach the store, synced, before the extent that points to them is durable; else it is tentative.
+ *   - While a range is logged, every write over it is logged too, until the flush has synced it in the store.
+ *   - An extent is overwritten in place only if born after the domain's newest snapshot; else new units are taken.
+ *   - Units that a transaction freed are handed out again only when that transaction is durable and every read that
+ *     began before it has ended.
+ *   - Writes, truncations, flushes of one file happen one after the other (a lock per inode in this floor).
+ */
+import type { Context } from '../sys/index.js'
+import type { MaybePromise, Tx } from '../engine/index.js'
+
+export const INLINE_MAX_BYTES = 2048
+export const LOGGED_MAX_BYTES = 64 * 1024
+/** An extent is at most this long: bounded look-back. */
+export const EXTENT_MAX_BYTES = 64 * 1024 * 1024
+/** 16 TiB, as on ext4. EFBIG above. */
+export const FILE_MAX_BYTES = 16 * 1024 ** 4
+
+/** `now`, or the epoch of a snapshot. Every read takes one. */
+export type View = number
+export const NOW: View = Number.MAX_SAFE_INTEGER
+
+/** What this floor must know of a file's place in the pool. */
+export interface FileRef {
+  readonly ino: number
+  /** New extents are born in this epoch. */
+  readonly epoch: number
+  /** The domain's newest snapshot (0: none): what was born at or before it moves to history when replaced. */
+  readonly newestSnapshot: number
+}
+
+/** The part of an inode that this floor keeps. A transaction reads it, and stores what comes back. */
+export interface Content {
+  readonly sizeBytes: number
+  /** The size that a power cut leaves: covers no tentative bytes. */
+  readonly durableSizeBytes: number
+  /** Bytes held in the store, or logged: what st_blocks shows. */
+  readonly allocatedBytes: number
+  readonly inline: Uint8Array | undefined
+}
+
+/** What else changes with the content; meta applies it to the inode in the same transaction. */
+export interface ContentEffects {
+  /** mtime and ctime become this; undefined: they stay (flush, confirm). */
+  readonly touch: { readonly sec: number; readonly nsec: number } | undefined
+  readonly killSuidgid: boolean
+}
+
+/** Given by meta: one transaction that reads the inode, runs the body, stores the content that it returns (and directory sums, usage). ESTALE if there is no such inode. */
+export type ChangeContent = (
+  ctx: Context,
+  ino: number,
+  effects: ContentEffects,
+  body: (tx: Tx, file: FileRef, content: Content) => MaybePromise<Content>,
+) => Promise<Content>
+/** Given by meta: the content as committed. */
+export type ReadContent = (ctx: Context, ino: number, view: View) => MaybePromise<Content>
+
+export interface Data {
+  /** Fewer bytes than asked only at the end of the file. */
+  read(ctx: Context, ino: number, view: View, offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<number>
+  /** All of it or an error. Resolves to the content after it (the offset of an append is content.sizeBytes - lengthBytes). offset 'end': append. EFBIG, ENOSPC. */
+  write(ctx: Context, ino: number, offsetBytes: number | 'end', from: Uint8Array, at: number, lengthBytes: number, effects: ContentEffects): Promise<Content>
+  /** To any size, up or down; the last partial unit is zeroed behind the end. */
+  truncate(ctx: Context, ino: number, sizeBytes: number, effects: ContentEffects): Promise<Content>
+  /** `keepSize`: beyond the end without growing the file. Space is held when it resolves. */
+  reserve(ctx: Context, ino: number, offsetBytes: number, lengthBytes: number, keepSize: boolean, effects: ContentEffects): Promise<Content>
+  punch(ctx: Context, ino: number, offsetBytes: number, lengthBytes: number, effects: ContentEffects): Promise<Content>
+  zero(ctx: Context, ino: number, offsetBytes: number, lengthBytes: number, keepSize: boolean, effects: ContentEffects): Promise<Content>
+  /** lseek(2): the first data (hole) at or after the offset, undefined past the end. */
+  seekData(ctx: Context, ino: number, view: View, offsetBytes: number): MaybePromise<number | undefined>
+  seekHole(ctx: Context, ino: number, view: View, offsetBytes: number): MaybePromise<number | undefined>
+  /** fsync: this file's bytes and size survive a power cut. EIO once per failure. */
+  sync(ctx: Context, ino: number): Promise<void>
+  /** Every file. */
+  syncAll(ctx: Context): Promise<void>
+  /** Frees the bytes of an inode without links, in small transactions; true when nothing is left. */
+  reclaimStep(ctx: Context, ino: number): Promise<boolean>
+  /** After opening: drops what tentative extents a power cut made worthless (recovery.sameBoot false). */
+  recover(ctx: Context): Promise<void>
+  /** Bytes acknowledged and not yet durable. */
+  dirtyBytes(): number
+  close(): Promise<void>
+}

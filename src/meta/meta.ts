@@ -1,0 +1,131 @@
+/**
+ * The tree as transactions: what vfs may ask of it. Every change is a pure body over a Tx (see engine): it sees no clock
+ * and no socket, may run twice, and reads like the manual page. The same bodies run on every engine.
+ *   - A miss (lookup) is undefined; everything else that fails throws PosixError, in the order in which the kernel
+ *     would report it.
+ *   - Times of a directory, its link count and its sums live in its counter row (the guard), not in its inode value:
+ *     a thousand creates in one directory do not conflict.
+ *   - With `check` the caller's permissions are decided here; without, the front door did (the kernel, with
+ *     default_permissions). Sticky, immutable and append-only rules always hold.
+ */
+import type { Context, PosixError } from '../sys/index.js'
+import type { MaybePromise, Reader, Tx } from '../engine/index.js'
+import type { View } from '../data/index.js'
+
+/** An inode as committed. For a directory, `nlink`, `mtime*`, `ctime*` already come from its counter row. Never mutated. */
+export interface Inode {
+  readonly ino: number
+  readonly generation: number
+  readonly mode: number
+  readonly nlink: number
+  readonly uid: number
+  readonly gid: number
+  readonly rdev: number
+  readonly sizeBytes: number
+  readonly durableSizeBytes: number
+  readonly allocatedBytes: number
+  readonly blocks512: number
+  readonly atimeSec: number
+  readonly atimeNsec: number
+  readonly mtimeSec: number
+  readonly mtimeNsec: number
+  readonly ctimeSec: number
+  readonly ctimeNsec: number
+  readonly btimeSec: number
+  readonly btimeNsec: number
+  /** FS_*_FL bits (FS_IOC_GETFLAGS). */
+  readonly flags: number
+  /** Epoch of this value's birth, and the domain it belongs to. */
+  readonly birth: number
+  readonly domain: number
+  /** A directory's parent, or the home of a file's sums; 0 for an unnamed or unlinked inode. */
+  readonly parent: number
+  /** Has xattrs of this kind: spares a read. */
+  readonly hasAccessAcl: boolean
+  readonly hasDefaultAcl: boolean
+  /** A small file's bytes, or a symlink's target. */
+  readonly inline: Uint8Array | undefined
+}
+
+export interface Timespec {
+  readonly sec: number
+  readonly nsec: number
+}
+
+/** What every changing operation is told. */
+export interface Op {
+  readonly ctx: Context
+  readonly now: Timespec
+  /** Decide permissions here. */
+  readonly check: boolean
+  /** The daemon's session: whose open-unlinked list an inode goes to. */
+  readonly session: number
+}
+
+export interface MakeArgs {
+  readonly parent: number
+  readonly name: string
+  /** Type and permission bits, umask not yet applied. */
+  readonly mode: number
+  readonly umask: number
+  readonly rdev: number
+  /** A symlink's target. */
+  readonly target: string | undefined
+  /** From the session's block of inode numbers; never used twice. */
+  readonly ino: number
+}
+
+export interface DirectoryRow {
+  readonly name: string
+  readonly ino: number
+  /** S_IFMT bits. */
+  readonly typeBits: number
+  /** Cookie of the entry: pass it to continue behind it. */
+  readonly cookieHigh: number
+  readonly cookieLow: number
+}
+
+export interface Tree {
+  // reads: committed state (engine.reader(ctx)) or a Tx
+  inode(r: Reader, ino: number, view: View): MaybePromise<Inode | undefined>
+  lookup(r: Reader, parent: number, name: string, view: View): MaybePromise<{ readonly ino: number; readonly typeBits: number } | undefined>
+  /** Up to `limit` entries behind the cookie, in cookie order; '.' and '..' are not among them. Cookies are never (0,0), (0,1), (0,2). */
+  list(r: Reader, ino: number, view: View, cookieHigh: number, cookieLow: number, limit: number): MaybePromise<readonly DirectoryRow[]>
+  getxattr(r: Reader, ino: number, name: string, view: View): MaybePromise<Uint8Array | undefined>
+  listxattr(r: Reader, ino: number, view: View): MaybePromise<readonly string[]>
+  /** EACCES unless the caller may; ACLs included. */
+  mayAccess(r: Reader, ctx: Context, inode: Inode, mask: number): MaybePromise<PosixError | undefined>
+  /** Where an inode is: one (parent, name) per link. */
+  links(r: Reader, ino: number): MaybePromise<ReadonlyArray<{ readonly parent: number; readonly name: string }>>
+  /** Pool sums: inodes in use, bytes of all files. */
+  usage(r: Reader): MaybePromise<{ readonly inodes: number; readonly bytes: number }>
+
+  // bodies
+  /** Once, at format: root directory, domain 1, counters. */
+  format(tx: Tx, op: Op, root: { readonly mode: number; readonly uid: number; readonly gid: number }): MaybePromise<void>
+  /** First number of a new block of `count` inode numbers. */
+  takeInodeNumbers(tx: Tx, count: number): MaybePromise<number>
+  /** mknod, mkdir, symlink, creat: by mode. EEXIST with the existing inode's number in the error is not needed: look up first. */
+  make(tx: Tx, op: Op, args: MakeArgs): MaybePromise<Inode>
+  /** O_TMPFILE: linked nowhere, on the session's open-unlinked list. */
+  makeUnnamed(tx: Tx, op: Op, args: MakeArgs): MaybePromise<Inode>
+  link(tx: Tx, op: Op, ino: number, parent: number, name: string): MaybePromise<Inode>
+  /** `left`: the inode after it, nlink 0 if that was its last name (now on the open-unlinked list). */
+  unlink(tx: Tx, op: Op, parent: number, name: string): MaybePromise<{ readonly left: Inode }>
+  rmdir(tx: Tx, op: Op, parent: number, name: string): MaybePromise<{ readonly left: Inode }>
+  /** `replaced`: what was at the new name, after it (nlink 0: orphaned). `moved`: what now is there. */
+  rename(tx: Tx, op: Op, args: { readonly parent: number; readonly name: string; readonly newParent: number; readonly newName: string; readonly flags: number; readonly whiteoutIno: number }): MaybePromise<{ readonly moved: Inode; readonly replaced: Inode | undefined }>
+  /** Everything of SetAttr but the size (that is data's). Bits as in vfs SetAttr.valid. */
+  setattr(tx: Tx, op: Op, ino: number, set: { readonly valid: number; readonly mode: number; readonly uid: number; readonly gid: number; readonly atimeSec: number; readonly atimeNsec: number; readonly mtimeSec: number; readonly mtimeNsec: number; readonly ctimeSec: number; readonly ctimeNsec: number }): MaybePromise<Inode>
+  /** Batched atime updates; never an error if the inode is gone. */
+  touchAtime(tx: Tx, ino: number, at: Timespec): MaybePromise<void>
+  setflags(tx: Tx, op: Op, ino: number, flags: number): MaybePromise<void>
+  setxattr(tx: Tx, op: Op, ino: number, name: string, value: Uint8Array, flags: number, killSgid: boolean): MaybePromise<void>
+  removexattr(tx: Tx, op: Op, ino: number, name: string): MaybePromise<void>
+  /** After data.reclaimStep said true: inode, xattrs, sums and the list entry go. */
+  forgetInode(tx: Tx, session: number, ino: number): MaybePromise<void>
+  /** Open-unlinked inodes of sessions other than `session` (dead ones), up to limit. */
+  orphans(r: Reader, session: number, limit: number): MaybePromise<ReadonlyArray<{ readonly session: number; readonly ino: number }>>
+  /** Takes a snapshot of a domain: constant time. Returns its epoch. */
+  snapshot(tx: Tx, op: Op, domain: number, name: string): MaybePromise<number>
+}

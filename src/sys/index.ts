@@ -1,0 +1,25 @@
+// src/sys/index.ts: the machine below: system calls, time, chance, bytes, errors. Everything else imports from here.
+export { assert, CHECKS } from './check.js'
+export { kernelVersion, bootId, platformRefusal, requirePlatform } from './platform.js'
+export { POOL_ENVIRONMENT } from './native.js' // UV_THREADPOOL_SIZE, for whoever spawns a daemon
+export { check, ERRNO, errnoName, errnoOf, onUnknownError, PosixError, SysError } from './errno.js'
+export type { ErrnoName } from './errno.js'
+export { CancelSource } from './cancel.js'
+export type { Cancel } from './cancel.js'
+export { backgroundContext, rootContext } from './context.js'
+export type { Context } from './context.js'
+export { manualClock, systemClock } from './clock.js'
+export type { Clock, ManualClock, Timer, Timespec } from './clock.js'
+export { seededRandom, systemRandom } from './random.js'
+export type { Random } from './random.js'
+export * from './bytes.js' // get64, set64, halves, byte strings
+export { crc32 } from './checksum.js'
+export { traceLine, traceOn } from './trace.js'
+export { coreHold, cpuLatencyDevice } from './latency.js'
+export type { CoreHold, LatencyDevice, LatencyMode } from './latency.js'
+
+export * from './files.js' // open ... pwritev2, fdatasync; offLoop.pread ...
+export * from './events.js' // watchReadable, poll, epoll, eventfd
+export * from './sockets.js' // socketPair, receiveFd, sendFd
+export * from './mounting.js' // mount, umountOffLoop, MS_*
+export * from './processes.js' // prctl, setThreadName, pageSize
