@@ -130,7 +130,7 @@ export const syncFileRange = (fd: Fd, offset: number, length: number, flags: num
 export const lseek = (fd: Fd, offset: number, whence: number): number => result(libc.lseek(fd, offset, whence))
 export const flock = (fd: Fd, operation: number): number => result(libc.flock(fd, operation))
 export const fadvise = (fd: Fd, offset: number, length: number, advice: number): number =>
-  -libc.posix_fadvise(fd, offset, length, advice)
+  0 - libc.posix_fadvise(fd, offset, length, advice)
 /** `argument` is read and written in place. */
 export const ioctl = (fd: Fd, request: number, argument: Uint8Array | number | null): number =>
   result(libc.ioctl(fd, request, argument))

@@ -22,7 +22,12 @@ export const POOL_ENVIRONMENT: Readonly<Record<string, string>> = { UV_THREADPOO
 requirePlatform()
 
 const OFF_LOOP_LIMIT = 1024 // calls handed to the pool at once; more wait here, in order
-koffi.config({ max_async_calls: OFF_LOOP_LIMIT, async_stack_size: 64 * 1024, async_heap_size: 16 * 1024, resident_async_pools: 16 })
+koffi.config({
+  max_async_calls: OFF_LOOP_LIMIT + 16, // koffi counts a call until its callback has returned, we until it starts
+  async_stack_size: 64 * 1024,
+  async_heap_size: 16 * 1024,
+  resident_async_pools: 16
+})
 
 const libc = koffi.load('libc.so.6')
 
@@ -67,14 +72,14 @@ export function offLoop<A extends readonly Arg[]>(call: Native<A>, ...args: A): 
 function keepAlive(_held: unknown): void {}
 
 const bases = new WeakMap<ArrayBufferLike, number>()
-let addressed: Uint8Array | undefined
+const lastAddressed: { buf: Uint8Array | undefined } = { buf: undefined }
 
 /**
  * The address of a buffer's first byte, for structures that point to it (iovec). Stable until the buffer is collected:
  * the last one asked for is kept, others the caller keeps. Addresses are below 2^52.
  */
 export function addressOf(buf: Uint8Array): number {
-  addressed = buf
+  lastAddressed.buf = buf
   let base = bases.get(buf.buffer)
   if (base === undefined) {
     base = Number(koffi.address(buf.buffer))
