@@ -1,0 +1,31 @@
+/**
+ * What a pool refuses, and why: one sentence that names the thing and the way out, and a reason from a closed list.
+ *   - A Refusal is an expected outcome and is shown to the user as it is; anything else that is thrown is a mistake of ours.
+ */
+export type Reason =
+  | 'usage' // wrong arguments or options
+  | 'missing' // no such folder
+  | 'not-a-pool' // a folder with something else in it
+  | 'half-made' // pool files without a superblock
+  | 'exists' // there is a pool already
+  | 'damaged'
+  | 'newer'
+  | 'in-use'
+  | 'denied' // permissions
+  | 'read-only'
+  | 'full'
+  | 'busy' // the mount point
+  | 'unsupported' // this machine lacks something
+  | 'failed' // bytes may be lost
+
+export class Refusal extends Error {
+  readonly reason: Reason
+
+  constructor(reason: Reason, sentence: string) {
+    const limit = Error.stackTraceLimit
+    Error.stackTraceLimit = 0
+    super(sentence)
+    Error.stackTraceLimit = limit
+    this.reason = reason
+  }
+}
