@@ -21,7 +21,6 @@ needs=(
   git:git
   python3:python3
   pkg-config:pkg-config
-  xz:xz-utils
   flock:util-linux
   ps:procps
   runuser:util-linux
