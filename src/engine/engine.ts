@@ -39,7 +39,8 @@ export interface Range {
 /** What reads need: an Engine (committed state) or a Tx (own writes over the committed state) will do. */
 export interface Reader {
   get(key: Key): MaybePromise<Row | undefined>
-  /** Not validated: rely on it only through a guard, or on rows that only their owner changes. */
+  /** Not validated: rely on it only through a guard, or on rows that only their owner changes. Rows of all kinds: of a counter
+   *  row `decoded` is the slots and `bytes` is empty, of a bit row `bytes` is the bitmap. */
   scan(range: Range): MaybePromise<readonly KeyedRow[]>
   /** A counter row's slots, deltas of this transaction included; undefined if there is no such row. Not validated. */
   counters(key: Key): MaybePromise<readonly number[] | undefined>
@@ -86,18 +87,27 @@ export interface Engine {
   transact<T>(ctx: Context, body: (tx: Tx) => MaybePromise<T>, request?: Request<T>): Promise<T>
   /** The kept result of a request of this session or an earlier one (the last 4,096), if it committed. */
   answered(session: number, requestId: string): Uint8Array | undefined
+  /** Events of the change log of one session, from number `from` (the first is 1) on, dense. The newest 65,536 of all are kept. */
+  changes(session: number, from: number, limit: number): MaybePromise<readonly ChangeEvent[]>
   /** Durable when resolved: everything that was committed before the call. Group commit. Throws EIO once after a failure, read-only from then on. */
   sync(ctx: Context): Promise<void>
   /** Sequence of the newest commit, and of the newest durable commit; dense, in commit order. */
   committedSeq(): number
   durableSeq(): number
-  /** Runs before a checkpoint freezes the overlay: the data floor moves logged bytes to the store. May transact. */
-  onBeforeCheckpoint(hook: () => Promise<void>): void
+  /** Runs before a checkpoint freezes the overlay: the data floor moves logged bytes to the store. May transact, but only with
+   *  the context that it is given (the same object): such transactions draw on the log's reserve and pass who waits. */
+  onBeforeCheckpoint(hook: (ctx: Context) => Promise<void>): void
   /** Moves everything committed so far out of the log. Called by the engine itself when the log fills; by close. */
   checkpoint(): Promise<void>
   status(): EngineStatus
   /** Checkpoint, mark clean, close. Idempotent. */
   close(): Promise<void>
+}
+
+export interface ChangeEvent {
+  readonly session: number
+  readonly n: number
+  readonly bytes: Uint8Array
 }
 
 export interface Recovery {

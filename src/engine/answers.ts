@@ -1,0 +1,42 @@
+/**
+ * Results of requests, kept with their commits: a request that is resent, or taken over by the next daemon, is answered
+ * from here and not run twice. The newest 4,096 are kept, in commit order.
+ */
+export const ANSWERS_LIMIT = 4096
+
+export interface Answer {
+  readonly session: number
+  readonly requestId: string
+  readonly result: Uint8Array
+}
+
+export interface Answers {
+  add(session: number, requestId: string, result: Uint8Array): void
+  find(session: number, requestId: string): Uint8Array | undefined
+  /** How many were ever added. */
+  readonly count: number
+}
+
+const nameOf = (session: number, requestId: string): string => `${session}:${requestId}`
+
+/** `count`: how many were added before this process; so that places in the persistent ring go on. */
+export function makeAnswers(countBefore = 0): Answers {
+  const kept = new Map<string, Uint8Array>()
+  let count = countBefore
+  return {
+    add(session, requestId, result) {
+      const name = nameOf(session, requestId)
+      kept.delete(name) // so that it becomes the newest
+      kept.set(name, result)
+      count++
+      if (kept.size > ANSWERS_LIMIT) for (const oldest of kept.keys()) {
+        kept.delete(oldest)
+        break
+      }
+    },
+    find: (session, requestId) => kept.get(nameOf(session, requestId)),
+    get count() {
+      return count
+    }
+  }
+}
