@@ -1,0 +1,163 @@
+/**
+ * The bytes of files: read, write, fsync, fallocate, lseek, copy_file_range. Where bytes lie is the data floor's; here is
+ * who may, what else changes, and who is told of a failure.
+ *   - A read whose bytes are at hand answers in the same tick.
+ *   - A write is answered when its bytes are outside the process; with O_DSYNC, or after fsync, when they are durable.
+ *   - Writes to a file without names work as long as it is open.
+ *   - mtime and ctime move, and setuid and setgid bits fall, in the same transaction as the bytes.
+ */
+import { PosixError } from '../sys/index.js'
+import type { Context } from '../sys/index.js'
+import type { MaybePromise } from '../engine/index.js'
+import { FILE_MAX_BYTES, NOW } from '../data/index.js'
+import type { ContentEffects } from '../data/index.js'
+import { inodeOf, isDirectory, isRegular, requireWritable, then, timeNow } from './core.js'
+import type { Core } from './core.js'
+import type { Atimes } from './atime.js'
+import type { Handles, OpenFile } from './handles.js'
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from './vfs.js'
+import type { Handle, Node, Vfs } from './vfs.js'
+import type { Writeout } from './writeout.js'
+
+type Files = Pick<Vfs, 'read' | 'write' | 'fsync' | 'fallocate' | 'lseek' | 'copyFileRange'>
+
+const SEEK_DATA = 3
+const SEEK_HOLE = 4
+/** copy_file_range: bytes in memory at once, and per call (the caller goes on with the rest). */
+const COPY_STEP_BYTES = 1024 * 1024
+const COPY_CALL_BYTES = 16 * 1024 * 1024
+
+export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: Writeout): Files {
+  const { data } = core
+  let copyBuffer: Uint8Array | undefined // one is kept; copies at the same time bring their own
+
+  const writable = (handle: Handle, node: Node): OpenFile | undefined => {
+    const file = handles.file(handle, node)
+    requireWritable(core)
+    if (file === undefined) return undefined
+    if (!file.writable) throw new PosixError('EBADF')
+    if (file.node.immutable) throw new PosixError('EPERM')
+    return file
+  }
+
+  const readable = (handle: Handle, node: Node): OpenFile | undefined => {
+    const file = handles.file(handle, node)
+    if (file !== undefined && !file.readable) throw new PosixError('EBADF')
+    return file
+  }
+
+  const effectsOf = (ctx: Context, killSuidgid: boolean): ContentEffects =>
+    ({ touch: timeNow(core), killSuidgid: killSuidgid || (core.checks && ctx.uid !== 0) })
+
+  const changed = (node: Node): void => {
+    const open = core.openNodes.get(node)
+    if (open !== undefined) open.atimeSettled = false
+  }
+
+  const sync = async (ctx: Context, node: Node, file: OpenFile | undefined): Promise<void> => {
+    try {
+      await writeout.sync(ctx, node)
+    } catch (e) {
+      if (file !== undefined) writeout.report(node, file)
+      throw e
+    }
+    if (file !== undefined) writeout.report(node, file)
+  }
+
+  const copyStep = async (ctx: Context, from: Node, fromOffset: number, to: Node, toOffset: number, lengthBytes: number, buffer: Uint8Array): Promise<number> => {
+    const got = await data.read(ctx, from, NOW, fromOffset, lengthBytes, buffer, 0)
+    if (got === 0) return 0
+    await data.write(ctx, to, toOffset, buffer, 0, got, effectsOf(ctx, ctx.uid !== 0))
+    writeout.wrote(to, got)
+    changed(to)
+    return got
+  }
+
+  return {
+    read(ctx, node, handle, offsetBytes, lengthBytes, into, at) {
+      const file = readable(handle, node)
+      if (offsetBytes < 0) throw new PosixError('EINVAL')
+      if (file === undefined || !file.noAtime) atimes.touch(node, file?.node)
+      return data.read(ctx, node, NOW, offsetBytes, lengthBytes, into, at)
+    },
+
+    write(ctx, node, handle, offsetBytes, from, at, lengthBytes, how) {
+      const file = writable(handle, node)
+      const append = how.append || (file !== undefined && file.append)
+      if (lengthBytes === 0) return 0
+      if (offsetBytes < 0) throw new PosixError('EINVAL')
+      if (!append && offsetBytes + lengthBytes > FILE_MAX_BYTES) throw new PosixError('EFBIG')
+      const where = append ? 'end' : offsetBytes
+      const written = data.write(ctx, node, where, from, at, lengthBytes, effectsOf(ctx, how.killSuidgid)).then(() => {
+        writeout.wrote(node, lengthBytes)
+        if (file !== undefined) file.node.atimeSettled = false
+        return lengthBytes
+      })
+      if (file === undefined || !file.synchronous) return written
+      return written.then(() => sync(ctx, node, file)).then(() => lengthBytes)
+    },
+
+    fsync: (ctx, node, handle) => sync(ctx, node, handles.file(handle, node)),
+
+    async fallocate(ctx, node, handle, mode, offsetBytes, lengthBytes) {
+      const file = writable(handle, node)
+      if (offsetBytes < 0 || lengthBytes <= 0) throw new PosixError('EINVAL')
+      const inode = await inodeOf(core, ctx, node)
+      if (isDirectory(inode)) throw new PosixError('EISDIR')
+      if (!isRegular(inode)) throw new PosixError('ENODEV')
+      if (file !== undefined && file.appendOnly && (mode & ~FALLOC_KEEP_SIZE) !== 0) throw new PosixError('EPERM')
+      if (offsetBytes + lengthBytes > FILE_MAX_BYTES) throw new PosixError('EFBIG')
+      const effects = effectsOf(ctx, ctx.uid !== 0)
+      const keepSize = (mode & FALLOC_KEEP_SIZE) !== 0
+      switch (mode & ~FALLOC_KEEP_SIZE) {
+        case 0: await data.reserve(ctx, node, offsetBytes, lengthBytes, keepSize, effects); break
+        case FALLOC_ZERO_RANGE: await data.zero(ctx, node, offsetBytes, lengthBytes, keepSize, effects); break
+        case FALLOC_PUNCH_HOLE:
+          if (!keepSize) throw new PosixError('EOPNOTSUPP')
+          await data.punch(ctx, node, offsetBytes, lengthBytes, effects)
+          break
+        default: throw new PosixError('EOPNOTSUPP')
+      }
+      changed(node)
+    },
+
+    lseek(ctx, node, handle, offsetBytes, whence): MaybePromise<number> {
+      handles.file(handle, node)
+      if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new PosixError('EINVAL')
+      if (offsetBytes < 0) throw new PosixError('ENXIO')
+      const found = whence === SEEK_DATA ? data.seekData(ctx, node, NOW, offsetBytes) : data.seekHole(ctx, node, NOW, offsetBytes)
+      return then(found, (offset) => {
+        if (offset === undefined) throw new PosixError('ENXIO')
+        return offset
+      })
+    },
+
+    async copyFileRange(ctx, fromNode, fromHandle, fromOffset, toNode, toHandle, toOffset, lengthBytes) {
+      const source = readable(fromHandle, fromNode)
+      const target = writable(toHandle, toNode)
+      if (target !== undefined && target.append) throw new PosixError('EBADF')
+      if (fromOffset < 0 || toOffset < 0 || lengthBytes < 0) throw new PosixError('EINVAL')
+      if (fromNode === toNode && Math.abs(fromOffset - toOffset) < lengthBytes) throw new PosixError('EINVAL')
+      const wanted = Math.min(lengthBytes, COPY_CALL_BYTES)
+      if (toOffset + wanted > FILE_MAX_BYTES) throw new PosixError('EFBIG')
+      const buffer = copyBuffer ?? new Uint8Array(COPY_STEP_BYTES)
+      copyBuffer = undefined
+      let done = 0
+      try {
+        while (done < wanted && ctx.signal?.cancelled !== true) {
+          const step = Math.min(COPY_STEP_BYTES, wanted - done)
+          const got = await copyStep(ctx, fromNode, fromOffset + done, toNode, toOffset + done, step, buffer)
+          done += got
+          if (got < step) break
+        }
+      } catch (e) {
+        if (done === 0) throw e // else: what was copied counts, the next call fails
+      } finally {
+        copyBuffer = buffer
+      }
+      if (done > 0 && (source === undefined || !source.noAtime)) atimes.touch(fromNode, source?.node)
+      if (target !== undefined && target.synchronous) await sync(ctx, toNode, target)
+      return done
+    },
+  }
+}

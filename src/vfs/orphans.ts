@@ -1,0 +1,140 @@
+/**
+ * Inodes without a name. The last unlink leaves an inode on the pool's open-unlinked list; it is reclaimed when no handle is
+ * open on it and the door's client has forgotten it: its bytes in small steps, then the inode itself, many in one transaction.
+ *   - What is being reclaimed cannot be reached again: `isDead` makes it ESTALE.
+ *   - A link() to an unnamed file (O_TMPFILE) takes it off again (`linked`).
+ *   - What dead sessions left is reclaimed in the background after opening, a batch at a time with a pause, so that a
+ *     mount after a crash is as quick as any.
+ *   - An inode whose reclaim fails stays on the list; the next opening tries again.
+ */
+import { backgroundContext, CancelSource } from '../sys/index.js'
+import type { Timer } from '../sys/index.js'
+import type { OpenNode, Parts } from './core.js'
+
+const RECLAIM_AFTER_MS = 20 // gathers an rm -rf into few transactions
+const RECLAIM_BATCH_MAX = 64
+const LEFTOVER_PAUSE_MS = 50
+
+interface Orphan {
+  readonly ino: number
+  readonly session: number
+}
+
+export interface Orphans {
+  /** The inode lost its last name, or never had one. */
+  unlinked(ino: number): void
+  /** It got a name again. */
+  linked(ino: number): void
+  /** The door's client dropped it. */
+  forgotten(ino: number): void
+  /** Its last handle was closed. */
+  closed(ino: number): void
+  isDead(ino: number): boolean
+  /** Resolves when everything that may be reclaimed now is. */
+  settle(): Promise<void>
+  /** Starts on what dead sessions left. */
+  start(): void
+  stop(): Promise<void>
+}
+
+export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNode>, gone: (ino: number) => void): Orphans {
+  const { engine, tree, data, clock, options } = parts
+  const stopped = new CancelSource()
+  const ctx = backgroundContext(stopped)
+  const waiting = new Map<number, { held: boolean }>() // unlinked, still open or known to the door
+  const queue: Orphan[] = []
+  const dead = new Set<number>()
+  let timer: Timer | undefined
+  let working: Promise<void> | undefined
+  let leftovers: Promise<void> | undefined
+
+  const reclaimable = (ino: number): void => {
+    waiting.delete(ino)
+    dead.add(ino)
+    queue.push({ ino, session: engine.session })
+    if (working === undefined) timer ??= clock.after(RECLAIM_AFTER_MS, () => void settle())
+  }
+
+  const judge = (ino: number): void => {
+    const orphan = waiting.get(ino)
+    if (orphan !== undefined && !orphan.held && !openNodes.has(ino)) reclaimable(ino)
+  }
+
+  /** Bytes first, one inode after the other; then all of these inodes go in one transaction. */
+  const reclaim = async (batch: readonly Orphan[]): Promise<void> => {
+    const empty: Orphan[] = []
+    for (const orphan of batch) {
+      if (await freeBytes(orphan.ino)) empty.push(orphan)
+    }
+    if (empty.length === 0 || stopped.cancelled) return
+    await engine.transact(ctx, async (tx) => {
+      for (const { session, ino } of empty) await tree.forgetInode(tx, session, ino)
+    })
+    for (const { ino } of empty) {
+      dead.delete(ino)
+      gone(ino)
+    }
+  }
+
+  const freeBytes = async (ino: number): Promise<boolean> => {
+    while (!stopped.cancelled) if (await data.reclaimStep(ctx, ino)) return true
+    return false
+  }
+
+  const work = async (): Promise<void> => {
+    while (queue.length > 0 && !stopped.cancelled) await reclaim(queue.splice(0, RECLAIM_BATCH_MAX))
+  }
+
+  const settle = (): Promise<void> => {
+    timer?.stop()
+    timer = undefined
+    // A failed pool says so to those who ask; here the rest waits for the next opening.
+    working ??= work()
+      .catch(() => void queue.splice(0))
+      .finally(() => (working = undefined))
+    return working
+  }
+
+  const reclaimLeftovers = async (): Promise<void> => {
+    while (!stopped.cancelled) {
+      const batch = await tree.orphans(engine.reader(ctx), engine.session, RECLAIM_BATCH_MAX)
+      if (batch.length === 0) return
+      await reclaim(batch)
+      await clock.sleep(LEFTOVER_PAUSE_MS, stopped)
+    }
+  }
+
+  return {
+    unlinked(ino) {
+      if (waiting.has(ino) || dead.has(ino)) return
+      waiting.set(ino, { held: options.isHeld === undefined || options.isHeld(ino) })
+      judge(ino)
+    },
+    linked: (ino) => void waiting.delete(ino),
+    forgotten(ino) {
+      if (waiting.size === 0) return
+      const orphan = waiting.get(ino)
+      if (orphan === undefined) return
+      orphan.held = false
+      judge(ino)
+    },
+    closed(ino) {
+      if (waiting.size > 0) judge(ino)
+    },
+    isDead: (ino) => dead.size > 0 && dead.has(ino),
+    settle: async () => {
+      await settle()
+      if (queue.length > 0) await settle()
+    },
+    start() {
+      leftovers = reclaimLeftovers().catch(() => undefined) // as above: the next opening tries again
+    },
+    async stop() {
+      timer?.stop()
+      timer = undefined
+      stopped.cancel()
+      await working
+      await leftovers
+    },
+  }
+}
