@@ -43,7 +43,7 @@ test('a second opener learns who has the pool; afterwards it is free', (t) => {
 
 test('the lock of a killed process is free, and tells what it left', async (t) => {
   const folder = folderFor(t)
-  const child = spawn('flock', ['-x', '-o', join(folder, 'lock'), 'sleep', '60'])
+  const child = spawn('flock', ['-x', '-F', join(folder, 'lock'), 'sleep', '60'], { stdio: 'ignore' })
   while (!existsSync(join(folder, 'lock')) || !lockState(folder).held) await new Promise((resolve) => setTimeout(resolve, 5))
   writeFileSync(join(folder, 'lock'), JSON.stringify({ pid: 7, host: 'elsewhere', bootId: 'b', what: 'daemon', device: '0:9' }))
   const refused = tryLock(folder, 'daemon')

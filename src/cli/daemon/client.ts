@@ -1,0 +1,133 @@
+/**
+ * Asks a pool's daemon over POOL/control.sock.
+ *   - No daemon (no socket, or nobody behind it) is a value: undefined. A daemon that does not answer in time is an error
+ *     that names its pid where it is known.
+ *   - The socket is reached through the folder's descriptor, since a socket's path may have 107 bytes at most.
+ */
+import { request as httpRequest } from 'node:http'
+import type { IncomingMessage } from 'node:http'
+import type * as z from 'zod'
+import { holderText, lockState, Refusal, SOCKET_FILE } from '../../pool/index.js'
+import { close, ERRNO, errnoOf, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
+import { CLOSED_PATH, Closing, Failure, Status, STATUS_PATH, SYNC_PATH, Synced } from './messages.js'
+
+const ANSWER_MS = 10_000
+const SYNC_MS = 600_000
+
+interface Question {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly timeoutMs: number | undefined
+  /** Given each line of an answer as it comes; the whole answer if undefined. */
+  readonly onLine?: (line: string) => void
+}
+
+/** The answer's text and status, or undefined: no daemon. */
+function ask(folder: string, question: Question): Promise<{ status: number, text: string } | undefined> {
+  const fd = open(folder, O_RDONLY | O_DIRECTORY | O_PATH)
+  if (fd < 0) return Promise.resolve(undefined)
+  return new Promise<{ status: number, text: string } | undefined>((resolve, reject) => {
+    const request = httpRequest({
+      socketPath: `/proc/self/fd/${fd}/${SOCKET_FILE}`, method: question.method, path: question.path, timeout: question.timeoutMs,
+      headers: { host: 'ogee' }, agent: false
+    })
+    let begun = false
+    request.on('response', (response: IncomingMessage) => {
+      begun = true
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => {
+        text += chunk
+        if (question.onLine === undefined) return
+        const lines = text.split('\n')
+        text = lines.pop() ?? ''
+        for (const line of lines) question.onLine(line)
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 500, text }))
+      response.on('error', reject)
+    })
+    request.on('timeout', () => request.destroy(silent(folder)))
+    request.on('error', (e) => {
+      if (e instanceof Refusal || begun) return reject(e)
+      switch (errnoOf(e)) {
+        case ERRNO.ENOENT:
+        case ERRNO.ECONNREFUSED:
+        case ERRNO.ECONNRESET: // it went while we spoke
+        case ERRNO.EPIPE:
+          return resolve(undefined)
+        case ERRNO.EACCES:
+        case ERRNO.EPERM:
+          return reject(new Refusal('denied', `No permission to speak to the daemon of pool ${folder}: become the user who mounted it.`))
+        default:
+          return reject(e)
+      }
+    })
+    request.end()
+  }).finally(() => close(fd))
+}
+
+function silent(folder: string): Refusal {
+  const state = lockState(folder)
+  const who = state.held ? holderText(state.by) : 'its daemon'
+  return new Refusal('failed', `The daemon of pool ${folder} (${who}) does not answer: see ${folder}/daemon.log, and kill it if it hangs; nothing that was synced is lost.`)
+}
+
+async function askJson<T>(folder: string, question: Question, schema: z.ZodType<T>): Promise<T | undefined> {
+  const answer = await ask(folder, question)
+  if (answer === undefined) return undefined
+  let json: unknown
+  try {
+    json = JSON.parse(answer.text)
+  } catch {
+    throw new Refusal('failed', `The daemon of pool ${folder} gave an answer that is no JSON: it may be of another version; unmount and mount again.`)
+  }
+  const parsed = schema.safeParse(json)
+  if (parsed.success) return parsed.data
+  const failure = Failure.safeParse(json)
+  if (failure.success) throw new Refusal('failed', failure.data.error)
+  throw new Refusal('failed', `The daemon of pool ${folder} speaks another version of Ogee: unmount and mount again.`)
+}
+
+export const askStatus = (folder: string): Promise<Status | undefined> =>
+  askJson(folder, { method: 'GET', path: STATUS_PATH, timeoutMs: ANSWER_MS }, Status)
+
+/** Resolves when everything answered so far is durable; undefined if there is no daemon (then everything is). */
+export const askSync = (folder: string): Promise<{ durable: true } | undefined> =>
+  askJson(folder, { method: 'POST', path: SYNC_PATH, timeoutMs: SYNC_MS }, Synced)
+
+export interface ClosedWatch {
+  /** Resolves when the daemon has begun to close. */
+  readonly closing: Promise<void>
+  /** Resolves when the pool is closed: undefined if all went well (or the daemon was not there), else what went wrong. */
+  readonly closed: Promise<string | undefined>
+}
+
+/** Listens for the end of a daemon. Resolves once the daemon knows that we listen. */
+export function watchClosed(folder: string): Promise<ClosedWatch> {
+  return new Promise((listening) => {
+    let begin: () => void = () => {}
+    const closing = new Promise<void>((resolve) => { begin = resolve })
+    let last: Closing | undefined
+    const closed = ask(folder, {
+      method: 'GET', path: CLOSED_PATH, timeoutMs: undefined,
+      onLine(line) {
+        if (line === '') return listening(watch) // the server's greeting
+        const parsed = Closing.safeParse(JSON.parse(line))
+        if (!parsed.success) return
+        last = parsed.data
+        begin()
+      }
+    }).then(
+      (answer) => {
+        begin()
+        if (answer !== undefined && last !== undefined && 'error' in last) return last.error
+        return answer === undefined || (last !== undefined && 'closed' in last) ? undefined : 'The daemon ended before it said that everything is durable'
+      },
+      (e: Error) => {
+        begin()
+        return `The daemon ended before it said that everything is durable (${e.message})`
+      })
+    const watch: ClosedWatch = { closing, closed }
+    void closed.then(() => listening(watch))
+  })
+}

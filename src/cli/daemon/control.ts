@@ -1,0 +1,95 @@
+/**
+ * POOL/control.sock: how commands speak to the daemon. HTTP/1.1 and JSON over a unix socket of mode 0600.
+ *   - Whoever may connect is the pool's owner or root; nothing secret is told all the same.
+ *   - Requests have no bodies: one that comes is read away, up to Node's limits.
+ *   - It opens when the mount serves and goes last of all, after those who wait for the end were answered.
+ */
+import { chmodSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { Server, ServerResponse } from 'node:http'
+import { SOCKET_FILE } from '../../pool/index.js'
+import { check, close, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
+import { CLOSED_PATH, STATUS_PATH, SYNC_PATH } from './messages.js'
+import type { Closing, Status } from './messages.js'
+
+export interface ControlHandlers {
+  status(): Promise<Status>
+  sync(): Promise<void>
+}
+
+export interface Control {
+  /** Tells those who wait that closing has begun. From now on new requests find nobody. */
+  closing(): void
+  /** Tells how it ended, and closes the socket. */
+  closed(error: string | undefined): Promise<void>
+}
+
+const JSON_HEADERS = { 'content-type': 'application/json', connection: 'close' }
+
+export async function serveControl(folder: string, handlers: ControlHandlers): Promise<Control> {
+  const waiting = new Set<ServerResponse>()
+  const answer = (response: ServerResponse, status: number, body: object): void => {
+    response.writeHead(status, JSON_HEADERS).end(`${JSON.stringify(body)}\n`)
+  }
+  const failed = (response: ServerResponse, e: unknown): void =>
+    answer(response, 500, { error: e instanceof Error ? e.message : String(e) })
+
+  const server: Server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000, keepAliveTimeout: 1, maxHeaderSize: 8192 }, (request, response) => {
+    request.resume()
+    const key = `${request.method} ${request.url}`
+    switch (key) {
+      case `GET ${STATUS_PATH}`:
+        handlers.status().then((status) => answer(response, 200, status), (e: unknown) => failed(response, e))
+        return
+      case `POST ${SYNC_PATH}`:
+        handlers.sync().then(() => answer(response, 200, { durable: true }), (e: unknown) => failed(response, e))
+        return
+      case `GET ${CLOSED_PATH}`:
+        response.writeHead(200, { 'content-type': 'application/x-ndjson', connection: 'close' })
+        response.write('\n')
+        waiting.add(response)
+        response.on('close', () => waiting.delete(response))
+        return
+      default:
+        answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, GET ${CLOSED_PATH}.` })
+    }
+  })
+
+  const fd = check(open(folder, O_RDONLY | O_DIRECTORY | O_PATH), 'open', folder) // the socket's own path may be too long
+  const path = `/proc/self/fd/${fd}/${SOCKET_FILE}`
+  rmSync(path, { force: true }) // left by a daemon that died: we have the lock
+  const before = process.umask(0o177)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ path }, resolve)
+    })
+  } finally {
+    process.umask(before)
+  }
+  chmodSync(path, 0o600)
+  server.on('error', () => {}) // accept(2) out of descriptors: the next client tries again
+
+  const tell = (message: Closing): void => {
+    for (const response of waiting) response.write(`${JSON.stringify(message)}\n`)
+  }
+  return {
+    closing() {
+      rmSync(path, { force: true })
+      tell({ closing: true })
+    },
+    async closed(error) {
+      tell(error === undefined ? { closed: true } : { error })
+      const ended = [...waiting].map((response) => new Promise<void>((resolve) => {
+        response.on('close', resolve)
+        response.end()
+      }))
+      server.close()
+      server.closeIdleConnections()
+      await Promise.race([Promise.all(ended), new Promise((resolve) => setTimeout(resolve, 1000).unref())])
+      server.closeAllConnections()
+      rmSync(path, { force: true })
+      close(fd)
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** What commands and the daemon say to each other over POOL/control.sock: HTTP/1.1 with JSON. Paths carry the version. */
+import * as z from 'zod'
+
+export const STATUS_PATH = '/v1/status'
+export const SYNC_PATH = '/v1/sync'
+/** Answered when the pool is closed; `{closing: true}` comes first, as soon as closing starts. One JSON value a line. */
+export const CLOSED_PATH = '/v1/closed'
+
+export const Mounted = z.object({ dir: z.string(), options: z.array(z.string()) })
+
+export const Status = z.object({
+  version: z.string(),
+  pid: z.number().int(),
+  pool: z.string(),
+  name: z.string(),
+  uuid: z.string(),
+  state: z.enum(['serving', 'closing']),
+  /** "major:minor" of the mount. */
+  device: z.string(),
+  uid: z.number().int(),
+  /** As given with -o, defaults included. */
+  options: z.array(z.string()),
+  mounts: z.array(Mounted),
+  space: z.object({ sizeBytes: z.number(), usedBytes: z.number(), freeBytes: z.number() }),
+  inodes: z.number(),
+  /** Null where opens do not reach the daemon. */
+  openFiles: z.number().nullable(),
+  openDirectories: z.number().nullable(),
+  /** Bytes that were answered and would not yet survive a power cut. */
+  dirtyBytes: z.number(),
+  uptimeSec: z.number(),
+  latency: z.object({ mode: z.string(), inForce: z.boolean() }),
+  engine: z.looseObject({ kind: z.string(), failed: z.string().nullable() })
+})
+export type Status = z.infer<typeof Status>
+
+export const Synced = z.object({ durable: z.literal(true) })
+export const Failure = z.object({ error: z.string() })
+export const Closing = z.union([z.object({ closing: z.literal(true) }), z.object({ closed: z.literal(true) }), Failure])
+export type Closing = z.infer<typeof Closing>
+
+/** From the daemon to the command that started it, over the IPC channel. */
+export const Started = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('note'), text: z.string() }),
+  z.object({ kind: z.literal('ready'), pid: z.number().int() }),
+  /** Another daemon serves the pool by now. */
+  z.object({ kind: z.literal('taken') }),
+  z.object({ kind: z.literal('refused'), reason: z.string(), text: z.string() })
+])
+export type Started = z.infer<typeof Started>
