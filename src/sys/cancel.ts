@@ -11,9 +11,12 @@ export interface Cancel {
 
 export class CancelSource implements Cancel {
   cancelled = false
+  /** Was cancelled or listened to: whoever reuses cancellations takes a new one then. */
+  used = false
   private waiting: Set<() => void> | undefined
 
   onCancel(fn: () => void): () => void {
+    this.used = true
     if (this.cancelled) {
       fn()
       return () => {}
@@ -26,6 +29,7 @@ export class CancelSource implements Cancel {
   cancel(): void {
     if (this.cancelled) return
     this.cancelled = true
+    this.used = true
     const waiting = this.waiting
     this.waiting = undefined
     if (waiting !== undefined) for (const fn of waiting) fn()

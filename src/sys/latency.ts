@@ -5,7 +5,7 @@
  *   cannot be opened is an error that names the way out.
  *   - Held only while `busy()` keeps being called; let go at most 100 ms after the last call, also when nothing else runs.
  *   - One hold serves the process: every front door shares it.
- * busy() costs a clock reading; taking hold costs two system calls, about 30 us, at most 10 times a second.
+ * busy() costs a clock reading; taking hold costs two system calls, about 10 us (the first one after boot 100 to 400), at most 10 times a second.
  */
 import { check } from './errno.js'
 import type { Clock, Timer } from './clock.js'

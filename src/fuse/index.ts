@@ -1,0 +1,14 @@
+// src/fuse/index.ts: the front door to the kernel: /dev/fuse messages to vfs calls and back.
+export { Channel } from './channel.js' // serves devices, each with a session
+export type { ChannelOptions, Connection } from './channel.js'
+export { Session } from './session.js' // bytes in, bytes out
+export type { ReplySink, SessionOptions } from './session.js'
+export type { Agreed } from './init.js'
+export type { Presentation } from './codec-attr.js'
+export type { Frame } from './frames.js'
+export type { Notifier } from './notify.js'
+export { abortConnection, bindMount, isMountFlag, mountedDevice, mountFuse, MOUNT_TYPE, remount, remountBind, setReadAhead,
+  unmount } from './mount.js'
+export type { MountOptions } from './mount.js'
+export { parseMountinfo, readMounts, topMountAt } from './mountinfo.js'
+export type { MountEntry } from './mountinfo.js'
