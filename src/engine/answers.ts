@@ -13,30 +13,21 @@ export interface Answer {
 export interface Answers {
   add(session: number, requestId: string, result: Uint8Array): void
   find(session: number, requestId: string): Uint8Array | undefined
-  /** How many were ever added. */
-  readonly count: number
 }
 
-const nameOf = (session: number, requestId: string): string => `${session}:${requestId}`
-
-/** `count`: how many were added before this process; so that places in the persistent ring go on. */
-export function makeAnswers(countBefore = 0): Answers {
+export function makeAnswers(): Answers {
   const kept = new Map<string, Uint8Array>()
-  let count = countBefore
+  const nameOf = (session: number, requestId: string): string => `${session}:${requestId}`
   return {
     add(session, requestId, result) {
       const name = nameOf(session, requestId)
       kept.delete(name) // so that it becomes the newest
       kept.set(name, result)
-      count++
       if (kept.size > ANSWERS_LIMIT) for (const oldest of kept.keys()) {
         kept.delete(oldest)
         break
       }
     },
-    find: (session, requestId) => kept.get(nameOf(session, requestId)),
-    get count() {
-      return count
-    }
+    find: (session, requestId) => kept.get(nameOf(session, requestId))
   }
 }

@@ -9,6 +9,7 @@ export type EngineErrorCode =
   | 'ENGINE_LOG_DAMAGED' // its header's checksum is wrong, or its size
   | 'ENGINE_ROWS_MISSING' // the log is there, the rows are not; or nothing is, and the pool was opened read-only
   | 'ENGINE_ROWS_DAMAGED' // LMDB refuses its file, or a system row has a wrong form
+  | 'ENGINE_IN_USE' // another process has it open for writing
   | 'ENGINE_OPTIONS' // sizes that cannot work
   | 'ENGINE_IO' // the host refused a call while opening
 

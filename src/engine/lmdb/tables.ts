@@ -1,0 +1,223 @@
+/**
+ * What LMDB holds: the rows up to the last checkpoint, and the engine's own notes. Every commit of it is synced in full, off
+ * the loop; without sync LMDB is not crash-safe. Four tables:
+ *   rows     key -> kind u8 (1 value, 2 counters, 3 bits) and the value, the slots (i64 each), or the bitmap
+ *   events   session u32, number u48 (big-endian) -> the change event's bytes
+ *   answers  place u16 (big-endian): how many were added before, modulo 4,096 -> count u64, session u32, id u8 + bytes, result
+ *   system   'pool', 'session', 'checkpoint' -> version u8 (1), then JSON: few, and read at opening only
+ */
+import { open } from 'lmdb'
+import type { Database, RootDatabase } from 'lmdb'
+import { get64, set64, viewOf } from '../../sys/index.js'
+import { ANSWERS_LIMIT } from '../answers.js'
+import type { Answer } from '../answers.js'
+import type { ChangeEvent, Key } from '../engine.js'
+import { EngineError } from '../errors.js'
+import { BITS, COUNTERS, countersEntry, entryOf, slotsOf, VALUE } from '../rows.js'
+import type { Cursor, Entry } from '../rows.js'
+
+export const FORMAT_VERSION = 1
+const MAP_BYTES = 2 ** 40 // of address space; less where there is less
+const MAP_BYTES_MIN = 2 ** 30
+
+/** Writes of one chunk; they are in LMDB, durably, when `done` resolves. */
+export interface Chunk {
+  put(key: Key, entry: Entry): void
+  remove(key: Key): void
+  event(event: ChangeEvent): void
+  answer(count: number, answer: Answer): void
+  system(name: string, value: object): void
+  done(): Promise<void>
+}
+
+export interface Tables {
+  find(key: Key): Entry | undefined
+  cursor(from: Key, to: Key, reverse: boolean): Cursor
+  changes(session: number, from: number, limit: number): ChangeEvent[]
+  /** In the order in which they were added. */
+  answers(): Answer[]
+  system(name: string): unknown
+  chunk(): Chunk
+  /** Removes the oldest events beyond `keep`, at most `limit`; answers how many. */
+  trimEvents(keep: number, limit: number): Promise<number>
+  /** Reads see what was committed before, from now on. */
+  refresh(): void
+  close(): Promise<void>
+}
+
+type Table = Database<Uint8Array, string>
+
+// Keys go as latin1 straight into LMDB's key buffer. lmdb takes an encoder here; its types do not say so.
+const keyEncoder = {
+  writeKey: (key: string, target: Buffer, at: number): number => at + Buffer.prototype.latin1Write.call(target, key, at),
+  readKey: (target: Buffer, start: number, end: number): string => Buffer.prototype.latin1Slice.call(target, start, end)
+}
+const tableOptions = (name: string) => ({ name, encoding: 'binary' as const, keyEncoder, cache: false })
+
+const sliceOf = (bytes: Uint8Array, start: number): Uint8Array => Uint8Array.prototype.slice.call(bytes, start, bytes.length)
+
+function slotsFrom(bytes: Uint8Array): number[] {
+  const v = viewOf(bytes)
+  const slots: number[] = []
+  for (let at = 0; at + 8 <= bytes.length; at += 8) slots.push(get64(v, at))
+  return slots
+}
+
+/** `stored` is ours: its bytes after the kind become the row's. */
+function entryFrom(kind: number, bytes: Uint8Array): Entry {
+  if (kind === VALUE) return entryOf(VALUE, 0, bytes, undefined)
+  if (kind === COUNTERS) return countersEntry(0, slotsFrom(bytes))
+  if (kind === BITS) return entryOf(BITS, 0, bytes, undefined)
+  throw new EngineError('ENGINE_ROWS_DAMAGED', `A row has the unknown kind ${kind}: run ogee fsck on the pool.`)
+}
+
+function storedOf(entry: Entry): Buffer {
+  if (entry.kind === COUNTERS) {
+    const slots = slotsOf(entry)
+    const out = Buffer.allocUnsafe(1 + 8 * slots.length)
+    out[0] = COUNTERS
+    const v = viewOf(out)
+    for (let i = 0; i < slots.length; i++) set64(v, 1 + 8 * i, slots[i])
+    return out
+  }
+  const out = Buffer.allocUnsafe(1 + entry.bytes.length)
+  out[0] = entry.kind
+  out.set(entry.bytes, 1)
+  return out
+}
+
+const numberKey = (value: number, bytes: number): string => {
+  let key = ''
+  for (let i = 0, rest = value; i < bytes; i++, rest = Math.floor(rest / 256)) key = String.fromCharCode(rest % 256) + key
+  return key
+}
+const numberOf = (key: string, start: number, end: number): number => {
+  let value = 0
+  for (let i = start; i < end; i++) value = value * 256 + key.charCodeAt(i)
+  return value
+}
+const eventKey = (session: number, n: number): string => numberKey(session, 4) + numberKey(n, 6)
+
+export const damaged = (what: string, cause?: unknown): EngineError =>
+  new EngineError('ENGINE_ROWS_DAMAGED', `${what}: run ogee fsck on the pool.`, cause)
+
+export function openTables(path: string, readOnly: boolean): Tables {
+  let root: RootDatabase<Uint8Array, string> | undefined
+  let refused: unknown
+  for (let mapSize = MAP_BYTES; root === undefined && mapSize >= MAP_BYTES_MIN; mapSize /= 4) {
+    try {
+      root = open<Uint8Array, string>({
+        path, readOnly, mapSize, maxDbs: 8, cache: false, encoding: 'binary', overlappingSync: false, noSync: false, noMemInit: false, noSubdir: false
+      })
+    } catch (e) {
+      refused = e // the address space may be limited: try a smaller map
+    }
+  }
+  if (root === undefined) throw damaged(`LMDB cannot open ${path}`, refused)
+  const env = root
+  const table = (name: string): Table => {
+    try {
+      return env.openDB<Uint8Array, string>(tableOptions(name))
+    } catch (e) {
+      throw damaged(`LMDB finds no table ${name} in ${path}`, e)
+    }
+  }
+  const rows = table('rows')
+  const events = table('events')
+  const answers = table('answers')
+  const systems = table('system')
+
+  function cursor(from: Key, to: Key, reverse: boolean): Cursor {
+    const range = reverse ? { start: to, end: from, reverse, exclusiveStart: true, inclusiveEnd: true } : { start: from, end: to }
+    const walk = rows.getRange(range)[Symbol.iterator]()
+    let done = false
+    const at: Cursor = {
+      key: undefined,
+      entry: undefined as unknown as Entry,
+      next() {
+        if (done) return
+        const step = walk.next()
+        if (step.done === true) {
+          done = true
+          at.key = undefined
+          return
+        }
+        at.key = step.value.key
+        const stored = step.value.value
+        at.entry = entryFrom(stored[0], stored.subarray(1))
+      },
+      close() {
+        if (!done) walk.return?.()
+        done = true
+      }
+    }
+    at.next()
+    return at
+  }
+
+  return {
+    find(key) {
+      const stored = rows.getBinaryFast(key) // valid until the next get: copied here, once
+      return stored === undefined ? undefined : entryFrom(stored[0], sliceOf(stored, 1))
+    },
+    cursor,
+    changes(session, from, limit) {
+      const out: ChangeEvent[] = []
+      if (limit <= 0) return out
+      for (const { key, value } of events.getRange({ start: eventKey(session, from), end: eventKey(session + 1, 0), limit })) {
+        out.push({ session, n: numberOf(key, 4, 10), bytes: value })
+      }
+      return out
+    },
+    answers() {
+      const found: { count: number; answer: Answer }[] = []
+      for (const { value } of answers.getRange({ start: numberKey(0, 2), end: numberKey(ANSWERS_LIMIT, 2) })) {
+        const v = viewOf(value)
+        const idBytes = value[12]
+        const requestId = Buffer.from(value.subarray(13, 13 + idBytes)).latin1Slice()
+        found.push({ count: get64(v, 0), answer: { session: v.getUint32(8, true), requestId, result: value.subarray(13 + idBytes) } })
+      }
+      found.sort((a, b) => a.count - b.count)
+      return found.map((f) => f.answer)
+    },
+    system(name) {
+      const stored = systems.getBinary(name)
+      if (stored === undefined) return undefined
+      if (stored[0] > FORMAT_VERSION) throw new EngineError('ENGINE_NEWER_FORMAT', `The pool's system row ${name} has format ${stored[0]}, this Ogee knows up to ${FORMAT_VERSION}: install a later version.`)
+      try {
+        return JSON.parse(stored.toString('utf8', 1))
+      } catch (e) {
+        throw damaged(`The system row ${name} is no JSON`, e)
+      }
+    },
+    chunk() {
+      const waiting: Promise<unknown>[] = []
+      return {
+        put: (key, entry) => void waiting.push(rows.put(key, storedOf(entry))),
+        remove: (key) => void waiting.push(rows.remove(key)),
+        event: (event) => void waiting.push(events.put(eventKey(event.session, event.n), event.bytes)),
+        answer(count, answer) {
+          const head = Buffer.alloc(13)
+          const v = viewOf(head)
+          set64(v, 0, count)
+          v.setUint32(8, answer.session, true)
+          head[12] = answer.requestId.length
+          const value = Buffer.concat([head, Buffer.from(answer.requestId, 'latin1'), answer.result])
+          waiting.push(answers.put(numberKey(count % ANSWERS_LIMIT, 2), value))
+        },
+        system: (name, value) => void waiting.push(systems.put(name, Buffer.concat([Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))]))),
+        done: async () => void (await Promise.all(waiting))
+      }
+    },
+    async trimEvents(keep, limit) {
+      const { entryCount } = events.getStats() as { entryCount: number }
+      const surplus = Math.min(entryCount - keep, limit)
+      if (surplus <= 0) return 0
+      const keys = [...events.getKeys({ start: numberKey(0, 1), limit: surplus })]
+      await Promise.all(keys.map((key) => events.remove(key)))
+      return keys.length
+    },
+    refresh: () => rows.resetReadTxn(),
+    close: () => env.close()
+  }
+}
