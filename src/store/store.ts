@@ -26,6 +26,10 @@ export interface AllocateRequest {
   readonly area: 'small' | 'large'
   readonly leftHintBytes?: number
   readonly rightHintBytes?: number
+  /** For bytes whose space was held before (see hold): it may use what others must leave. */
+  readonly fromHold?: boolean
+  /** Only of what the host has promised already: no transaction and no fallocate. For a full log's flush; ENOSPC if there is none. */
+  readonly readyOnly?: boolean
 }
 
 export interface Store {
@@ -36,10 +40,14 @@ export interface Store {
   release(pieces: readonly Piece[]): void
   /** In a transaction body: these allocated pieces are now the pool's. Pure: only tx rows change. */
   commitAllocated(tx: Tx, pieces: readonly Piece[]): void
-  /** In a transaction body: these pieces are no longer the pool's. Pure; a repeated free fails the commit. */
-  commitFreed(tx: Tx, pieces: readonly Piece[]): void
+  /** In a transaction body: these pieces are no longer the pool's. Pure; a repeated free fails the commit. A promise if group state must be read. */
+  commitFreed(tx: Tx, pieces: readonly Piece[]): MaybePromise<void>
   /** After the transaction that freed them committed: they become allocatable once it is durable. */
   freed(pieces: readonly Piece[]): void
+  /** Delayed allocation: whole units are promised to bytes that wait in the log. In memory only. Throws ENOSPC. */
+  hold(ctx: Context, lengthBytes: number): MaybePromise<void>
+  /** Takes a promise back: the bytes are gone, or the next allocate (fromHold, in the same tick) is for them. Negative: holds without asking (what was held before). */
+  unhold(lengthBytes: number): void
   /** Answers in the tick when the bytes are in the page cache, else off the loop. Throws EIO. */
   read(ctx: Context, startBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<void>
   write(ctx: Context, startBytes: number, from: Uint8Array, at: number, lengthBytes: number): MaybePromise<void>
@@ -54,4 +62,6 @@ export interface StoreStatus {
   readonly freeBytes: number
   /** Bytes written and not yet synced. */
   readonly dirtyBytes: number
+  /** Free extents inside groups in use: how fragmented the free space is (of the groups looked at since the opening). */
+  readonly freeExtents: number
 }

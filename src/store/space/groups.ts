@@ -1,0 +1,273 @@
+/**
+ * The block groups of a space: first level of the allocator, and which groups' units are known in memory.
+ *   CLEAR  nobody's; the host owes it no space     READY  4 MiB allocated in the host file, coarse bit committed, all free
+ *   COLD   in use, its bit row not read yet        USED   in use, its units known (GroupBits) and its free runs indexed
+ *   BUSY   on its way between CLEAR and READY, or back
+ * What must stay true:
+ *   - A group's bit row changes only while the group is USED: whoever frees units of a COLD one loads it first. So the row that
+ *     a load reads has no freed unit in it that is not yet durable.
+ *   - CLEAR to READY: fallocate, then the coarse bit's transaction. Back: the coarse bit's transaction, then the punch.
+ *   - `readyUnits` counts free units that the host has promised: those of USED and READY groups.
+ *   - An opening reads the coarse map only (a bit per group); bit rows are read on demand.
+ * Each region (next-fit of its own) has a small part, for small files, and a large one; `clear` spares searches that find nothing.
+ */
+import { assert, ERRNO, rootContext } from '../../sys/index.js'
+import type { Clock, Context, Timer } from '../../sys/index.js'
+import type { Engine, MaybePromise } from '../../engine/index.js'
+import { bitsFromRow, emptyBits, nextFree, nextTaken } from './bits.js'
+import type { GroupBits } from './bits.js'
+import { DATA_START_BYTES } from './header.js'
+import type { SpaceFile } from './io.js'
+import { COARSE_BITS, coarseKey, GROUP_BYTES, groupKey, GROUP_UNITS } from './keys.js'
+import { runIndex } from './runs.js'
+import type { RunIndex } from './runs.js'
+
+export const CLEAR = 0
+export const COLD = 1
+export const USED = 2
+export const READY = 3
+export const BUSY = 4
+
+export type Area = 'small' | 'large'
+const SMALL_SHARE = 0.2
+const REGIONS_MAX = 8
+const REGION_GROUPS_MIN = 16
+/** Ready groups that stay ready; the others go back to the host after a while. */
+const READY_KEPT = 8
+const TRIM_AFTER_MS = 5000
+
+/** A part of one region: groups [from, to). */
+export interface Part {
+  readonly from: number
+  readonly to: number
+  /** Next-fit: where the next search begins. */
+  cursor: number
+  /** Groups CLEAR or READY in it. */
+  clear: number
+  cold: number
+}
+
+export interface Groups {
+  readonly count: number
+  readonly small: readonly Part[]
+  readonly large: readonly Part[]
+  readonly runs: { readonly small: RunIndex; readonly large: RunIndex }
+  readyUnits(): number
+  stateOf(group: number): number
+  areaOf(group: number): Area
+  regionOf(group: number): number
+  /** Of a USED group. Who takes or frees units in it says so: `unitsTaken`. */
+  bitsOf(group: number): GroupBits
+  unitsTaken(count: number): void
+  /** COLD to USED (or CLEAR if nothing is taken). */
+  load(group: number): MaybePromise<void>
+  /** READY to USED. */
+  use(group: number): void
+  /** USED with nothing taken, to READY. */
+  emptied(group: number): void
+  /** CLEAR to READY, `count` neighbours. False: the host has no space. */
+  take(ctx: Context, group: number, count: number): Promise<boolean>
+  /** How many groups from `group` on are CLEAR, at most `limit`. */
+  clearFrom(group: number, limit: number): number
+  /** Resolves when one of the BUSY groups settles; undefined: there is none. */
+  settling(): Promise<unknown> | undefined
+  stop(): Promise<void>
+}
+
+export interface GroupsOptions {
+  readonly engine: Engine
+  readonly file: SpaceFile
+  readonly clock: Clock
+  readonly count: number
+  /** Is the group's bit in the coarse map set? */
+  isCoarse(group: number): boolean
+  /** After a power cut the host may have forgotten its promise: it is asked again when a group is loaded. */
+  readonly promiseAgain: boolean
+}
+
+export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain }: GroupsOptions): Groups {
+  const states = new Uint8Array(count)
+  const coarse = new Uint8Array(count)
+  const loaded = new Map<number, GroupBits>()
+  const loading = new Map<number, Promise<void>>()
+  const busy = new Set<Promise<unknown>>()
+  const runs = { small: runIndex(), large: runIndex() }
+  const regions = Math.max(1, Math.min(REGIONS_MAX, Math.floor(count / REGION_GROUPS_MIN)))
+  const regionGroups = Math.ceil(count / regions)
+  const smallGroups = Math.floor(regionGroups * SMALL_SHARE)
+  const part = (from: number, to: number): Part => ({ from, to: Math.max(from, to), cursor: from, clear: 0, cold: 0 })
+  const small: Part[] = []
+  const large: Part[] = []
+  for (let r = 0; r < regions; r++) {
+    const from = r * regionGroups
+    const to = Math.min(count, from + regionGroups)
+    small.push(part(from, Math.min(to, from + smallGroups)))
+    large.push(part(Math.min(to, from + smallGroups), to))
+  }
+
+  let readyUnits = 0
+  let readyGroups = 0
+  let trimming: Timer | undefined
+  let stopped = false
+
+  const regionOf = (group: number): number => Math.min(regions - 1, Math.floor(group / regionGroups))
+  const areaOf = (group: number): Area => (group % regionGroups < smallGroups ? 'small' : 'large')
+  const partOf = (group: number): Part => (areaOf(group) === 'small' ? small : large)[regionOf(group)]
+  const isClear = (state: number): boolean => state === CLEAR || state === READY
+
+  function move(group: number, to: number): void {
+    const from = states[group]
+    const p = partOf(group)
+    if (isClear(from)) p.clear--
+    if (isClear(to)) p.clear++
+    if (from === COLD) p.cold--
+    if (to === COLD) p.cold++
+    if (from === READY) { readyUnits -= GROUP_UNITS; readyGroups-- }
+    if (to === READY) { readyUnits += GROUP_UNITS; readyGroups++ }
+    states[group] = to
+  }
+
+  for (let g = 0; g < count; g++) {
+    const p = partOf(g)
+    coarse[g] = isCoarse(g) ? 1 : 0
+    states[g] = coarse[g] === 1 ? COLD : CLEAR
+    if (coarse[g] === 1) p.cold++
+    else p.clear++
+  }
+
+  function loadedAs(group: number, row: Uint8Array | undefined): MaybePromise<void> {
+    const bits = bitsFromRow(row)
+    if (bits.free === GROUP_UNITS) return move(group, CLEAR) // taken once, but nothing of it was committed
+    const enter = (): void => {
+      move(group, USED)
+      readyUnits += bits.free
+      loaded.set(group, bits)
+      const index = runs[areaOf(group)]
+      for (let at = nextFree(bits, 0); at < GROUP_UNITS;) {
+        const end = nextTaken(bits, at)
+        index.add(group * GROUP_UNITS + at, end - at)
+        at = nextFree(bits, end)
+      }
+    }
+    if (!promiseAgain || bits.free === 0) return enter()
+    return file.fallocate(DATA_START_BYTES + group * GROUP_BYTES, GROUP_BYTES).then(enter)
+  }
+
+  function load(group: number): MaybePromise<void> {
+    if (states[group] !== COLD) return
+    const running = loading.get(group)
+    if (running !== undefined) return running
+    const row = engine.reader(rootContext).bits(groupKey(group))
+    const done = row instanceof Promise ? row.then((r) => loadedAs(group, r)) : loadedAs(group, row)
+    if (!(done instanceof Promise)) return
+    const promise = done.finally(() => loading.delete(group))
+    loading.set(group, promise)
+    return promise
+  }
+
+  /** Coarse bits of [group, group + count), row by row. */
+  async function markCoarse(ctx: Context, group: number, n: number, set: boolean): Promise<void> {
+    await engine.transact(ctx, (tx) => {
+      for (let at = group; at < group + n;) {
+        const end = Math.min(group + n, (Math.floor(at / COARSE_BITS) + 1) * COARSE_BITS)
+        // a group may have its bit already (it was taken before a crash, and nothing in it committed)
+        for (let g = at; g < end;) {
+          let e = g
+          while (e < end && (coarse[e] === 1) !== set) e++
+          if (e > g) {
+            if (set) tx.setBits(coarseKey(g), COARSE_BITS, g % COARSE_BITS, e - g)
+            else tx.clearBits(coarseKey(g), COARSE_BITS, g % COARSE_BITS, e - g)
+          }
+          g = e + 1
+        }
+        at = end
+      }
+    })
+    coarse.fill(set ? 1 : 0, group, group + n)
+  }
+
+  function track<T>(promise: Promise<T>): Promise<T> {
+    const settled: Promise<unknown> = promise.then(() => busy.delete(settled), () => busy.delete(settled))
+    busy.add(settled)
+    return promise
+  }
+
+  async function takeNow(ctx: Context, group: number, n: number): Promise<boolean> {
+    let to = CLEAR
+    try {
+      const rc = await file.fallocate(DATA_START_BYTES + group * GROUP_BYTES, n * GROUP_BYTES)
+      if (rc < 0 && rc !== -ERRNO.EOPNOTSUPP) return false
+      await markCoarse(ctx, group, n, true)
+      to = READY
+      return true
+    } finally {
+      for (let g = group; g < group + n; g++) move(g, to)
+      if (to === READY) trimLater()
+    }
+  }
+
+  function trimLater(): void {
+    if (stopped || trimming !== undefined || readyGroups <= READY_KEPT) return
+    trimming = clock.after(TRIM_AFTER_MS, () => {
+      trimming = undefined
+      void track(trim()).then(trimLater, () => (stopped = true)) // the engine failed, and says so to everyone else
+    })
+  }
+
+  /** Gives ready groups back to the host, the last ones first: what a search finds first stays ready. */
+  async function trim(): Promise<void> {
+    while (!stopped && readyGroups > READY_KEPT) {
+      const to = states.lastIndexOf(READY) + 1
+      let from = to - 1
+      while (from > 0 && states[from - 1] === READY && to - from < Math.min(64, readyGroups - READY_KEPT)) from--
+      for (let g = from; g < to; g++) move(g, BUSY)
+      try {
+        await markCoarse(rootContext, from, to - from, false)
+        await file.punch(DATA_START_BYTES + from * GROUP_BYTES, (to - from) * GROUP_BYTES) // a host that cannot keeps the space
+      } finally {
+        for (let g = from; g < to; g++) move(g, CLEAR)
+      }
+    }
+  }
+
+  return {
+    count, small, large, runs, regionOf, areaOf, load,
+    readyUnits: () => readyUnits,
+    stateOf: (group) => states[group],
+    bitsOf: (group) => loaded.get(group)!,
+    unitsTaken: (n) => void (readyUnits -= n),
+    use(group) {
+      assert(states[group] === READY, 'a group that is used was ready')
+      move(group, USED)
+      readyUnits += GROUP_UNITS
+      loaded.set(group, emptyBits())
+      runs[areaOf(group)].add(group * GROUP_UNITS, GROUP_UNITS)
+    },
+    emptied(group) {
+      assert(loaded.get(group)?.free === GROUP_UNITS, 'an emptied group has no taken unit')
+      runs[areaOf(group)].remove(group * GROUP_UNITS, GROUP_UNITS)
+      loaded.delete(group)
+      readyUnits -= GROUP_UNITS
+      move(group, READY)
+      trimLater()
+    },
+    take(ctx, group, n) {
+      for (let g = group; g < group + n; g++) {
+        assert(states[g] === CLEAR, 'a group that is taken was clear')
+        move(g, BUSY)
+      }
+      return track(takeNow(ctx, group, n))
+    },
+    clearFrom(group, limit) {
+      let n = 0
+      while (n < limit && group + n < count && states[group + n] === CLEAR) n++
+      return n
+    },
+    settling: () => (busy.size === 0 ? undefined : Promise.race(busy)),
+    async stop() {
+      stopped = true
+      trimming?.stop()
+      await Promise.all([...busy, ...loading.values()])
+    }
+  }
+}

@@ -1,0 +1,6 @@
+// src/store/space/index.ts: one local file with our allocator. Other folders use what is named here.
+export { formatSpace, openSpace } from './space.js'
+export type { FormatOptions, SpaceOptions } from './space.js'
+export { hostIo } from './io.js'
+export type { SpaceFile, SpaceIo } from './io.js'
+export { COUNTERS_KEY, GROUP_BYTES, GROUP_UNITS, groupKey } from './keys.js'

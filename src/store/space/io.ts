@@ -1,0 +1,66 @@
+/**
+ * The seam between a space and the machine: what it asks of the host's file. Offsets are in the file. Results are >= 0 or the
+ * negative errno, as everywhere in sys. Tests put a simulated disk here that forgets what was not synced.
+ */
+import { statfsSync } from 'node:fs'
+import * as sys from '../../sys/index.js'
+
+export interface SpaceFile {
+  /** In the tick, what the page cache holds: -EAGAIN if it does not, or less than asked. */
+  readNow(into: Uint8Array, at: number, length: number, offset: number): number
+  read(into: Uint8Array, at: number, length: number, offset: number): Promise<number>
+  writeNow(from: Uint8Array, at: number, length: number, offset: number): number
+  write(from: Uint8Array, at: number, length: number, offset: number): Promise<number>
+  /** Space of the host for a range, contents kept. -EOPNOTSUPP where the host cannot promise. */
+  fallocate(offset: number, length: number): Promise<number>
+  /** Gives a range back to the host. */
+  punch(offset: number, length: number): Promise<number>
+  /** Starts write-out and does not wait for it. */
+  startWriteOut(offset: number, length: number): Promise<number>
+  sync(): Promise<number>
+  close(): number
+}
+
+export interface SpaceIo {
+  /** Makes a new file of this size, sparse. EEXIST if there is one. */
+  create(path: string, sizeBytes: number): SpaceFile
+  open(path: string): SpaceFile
+}
+
+const TMPFS_MAGIC = 0x01021994
+
+/** The host's own files. */
+export const hostIo: SpaceIo = {
+  create(path, sizeBytes) {
+    const fd = sys.check(sys.open(path, sys.O_RDWR | sys.O_CREAT | sys.O_EXCL, 0o600), 'open', path)
+    const rc = sys.ftruncate(fd, sizeBytes)
+    if (rc < 0) sys.close(fd)
+    sys.check(rc, 'ftruncate', path)
+    return hostFile(fd, path)
+  },
+  open: (path) => hostFile(sys.check(sys.open(path, sys.O_RDWR), 'open', path), path)
+}
+
+function hostFile(fd: number, path: string): SpaceFile {
+  const inMemory = statfsSync(path).type === TMPFS_MAGIC // tmpfs knows no NOWAIT and never waits
+  let canTell = true
+  const { offLoop } = sys
+  return {
+    readNow(into, at, length, offset) {
+      if (inMemory) return sys.pread(fd, into, at, length, offset)
+      if (!canTell) return -sys.ERRNO.EAGAIN
+      const rc = sys.preadv2(fd, into, at, length, offset, sys.RWF_NOWAIT)
+      if (rc !== -sys.ERRNO.EOPNOTSUPP) return rc
+      canTell = false
+      return -sys.ERRNO.EAGAIN
+    },
+    read: (into, at, length, offset) => offLoop.pread(fd, into, at, length, offset),
+    writeNow: (from, at, length, offset) => sys.pwrite(fd, from, at, length, offset),
+    write: (from, at, length, offset) => offLoop.pwrite(fd, from, at, length, offset),
+    fallocate: (offset, length) => offLoop.fallocate(fd, sys.FALLOC_FL_KEEP_SIZE, offset, length),
+    punch: (offset, length) => offLoop.fallocate(fd, sys.FALLOC_FL_PUNCH_HOLE | sys.FALLOC_FL_KEEP_SIZE, offset, length),
+    startWriteOut: (offset, length) => offLoop.syncFileRange(fd, offset, length, sys.SYNC_FILE_RANGE_WRITE),
+    sync: () => offLoop.fdatasync(fd),
+    close: () => sys.close(fd)
+  }
+}
