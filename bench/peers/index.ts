@@ -1,0 +1,5 @@
+// bench/peers/index.ts: who is compared.
+export type { Kind, Mounted, Over, Peer } from './peer.js'
+export { ogeePeer } from './ogee.js'
+export { buildPassthrough, passthroughPeer } from './passthrough.js'
+export { alsoPeer, diskPeer } from './folder.js'

@@ -1,0 +1,15 @@
+// bench/works/index.ts: all works, in the order in which they run and stand in the table.
+import { daemonWorks } from './daemon.js'
+import { listingWorks } from './listing.js'
+import { nameWorks } from './names.js'
+import { postgresWork } from './postgres.js'
+import { programWorks } from './programs.js'
+import { readWorks } from './reads.js'
+import { statWorks } from './stat.js'
+import { treeWorks } from './tree.js'
+import { writeWorks } from './writes.js'
+import type { Work } from '../work.js'
+
+export const works: readonly Work[] = [
+  ...statWorks, ...nameWorks, ...treeWorks, ...listingWorks, ...readWorks, ...writeWorks, ...programWorks, postgresWork, ...daemonWorks,
+]
