@@ -1,2 +1,8 @@
 // src/meta/index.ts: the tree as transactions. Other floors use what is named here.
 export type { DirectoryRow, Inode, MakeArgs, Op, Timespec, Tree } from './meta.js'
+export { openTree } from './tree.js'
+export type { TreeOptions } from './tree.js'
+export { ROOT_INO } from './make.js'
+export { changeContent, readContent } from './content.js' // what the data floor is opened with
+export { decodeChange } from './events.js' // records of the change log
+export type { Change, ChangeKind } from './events.js'

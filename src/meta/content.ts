@@ -1,0 +1,59 @@
+/**
+ * Where meta and data meet: one transaction that changes a file's content. Data's body puts extents and logged bytes; the
+ * inode, its directory's sums, the pool's usage and the change log follow here, in the same commit.
+ */
+import { PosixError } from '../sys/index.js'
+import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent } from '../data/index.js'
+import type { Engine, MaybePromise, Tx } from '../engine/index.js'
+import { withoutSuidgid } from './attributes.js'
+import { changeDirectory } from './directory.js'
+import { encodeChange } from './events.js'
+import { blocksOf, isRegular } from './inode.js'
+import type { StoredInode } from './inode.js'
+import { readInode } from './read.js'
+import { after, run, wait } from './steps.js'
+import type { Steps } from './steps.js'
+import { addUsage, domainOf, dropCapability, inodeNow, updateInode } from './write.js'
+
+type Body = (tx: Tx, file: FileRef, content: Content) => MaybePromise<Content>
+
+export const changeContent = (engine: Engine): ChangeContent => (ctx, ino, effects, body) =>
+  engine.transact(ctx, (tx) => run(changeIn(tx, ino, effects, body)))
+
+export const readContent = (engine: Engine): ReadContent => (ctx, ino, view) =>
+  after(readInode(engine.reader(ctx), ino, view), (inode) => {
+    if (inode === undefined) throw new PosixError('ESTALE')
+    return inode
+  })
+
+function* changeIn(tx: Tx, ino: number, { touch, killSuidgid }: ContentEffects, body: Body): Steps<Content> {
+  const inode = yield* inodeNow(tx, ino)
+  const { domain, epoch, newestSnapshot, root } = yield* domainOf(tx, inode.domain)
+  const content = yield* wait(body(tx, { ino, epoch, newestSnapshot }, inode))
+  if (content === inode && touch === undefined && !killSuidgid) return inode
+
+  const where = { domain, epoch, newestSnapshot, root }
+  if (touch !== undefined) yield* dropCapability(tx, where, inode)
+  const grownBytes = content.sizeBytes - inode.sizeBytes
+  if (grownBytes !== 0 && isRegular(inode)) {
+    addUsage(tx, 0, grownBytes)
+    if (inode.parent !== 0) yield* changeDirectory(tx, where, inode.parent, { entries: 0, subdirectories: 0, bytes: grownBytes, inodes: 0 }, undefined)
+  }
+  const { sizeBytes, durableSizeBytes, allocatedBytes, inline } = content
+  const changed: StoredInode = updateInode(tx, where, inode, {
+    sizeBytes,
+    durableSizeBytes,
+    allocatedBytes,
+    blocks512: blocksOf(allocatedBytes),
+    inline,
+    mode: killSuidgid ? withoutSuidgid(inode.mode) : inode.mode,
+    mtimeSec: touch?.sec ?? inode.mtimeSec,
+    mtimeNsec: touch?.nsec ?? inode.mtimeNsec,
+    ctimeSec: touch?.sec ?? inode.ctimeSec,
+    ctimeNsec: touch?.nsec ?? inode.ctimeNsec,
+    hasCapability: inode.hasCapability && touch === undefined
+  })
+  // a flush moves bytes, it changes none: nobody need look again
+  if (touch !== undefined || grownBytes !== 0) tx.change(encodeChange({ kind: 'content', ino }))
+  return changed
+}

@@ -1,0 +1,55 @@
+/**
+ * Inodes without links: listed per session while someone may hold them, forgotten when the data floor has freed their bytes.
+ * After a crash the next session finds the dead one's list and reclaims it.
+ */
+import { assert } from '../sys/index.js'
+import { birthOf, NOW, retire } from '../data/index.js'
+import type { Key, Reader, Tx } from '../engine/index.js'
+import { encodeChange } from './events.js'
+import { inodeKey, orphanKey, orphansFrom, firstNumber, secondNumber, xattrsFrom } from './keys.js'
+import { windowNow } from './past.js'
+import type { Window } from './past.js'
+import { chargedBytes, addUsage, domainOf } from './write.js'
+import { readInode } from './read.js'
+import { wait } from './steps.js'
+import type { Steps } from './steps.js'
+
+const SESSION_LIMIT = 2 ** 53 - 1
+
+export interface Orphan {
+  readonly session: number
+  readonly ino: number
+}
+
+/** Of sessions other than this one, oldest session first. */
+export function* orphans(r: Reader, session: number, limit: number): Steps<readonly Orphan[]> {
+  const before = yield* wait(r.scan({ from: orphansFrom(0), to: orphansFrom(session), limit }))
+  const rest = limit - before.length
+  const behind = rest === 0 ? [] : yield* wait(r.scan({ from: orphansFrom(session + 1), to: orphansFrom(SESSION_LIMIT), limit: rest }))
+  return [...before, ...behind].map(({ key }) => ({ session: firstNumber(key), ino: secondNumber(key) }))
+}
+
+/** The inode, its xattrs, its share of the usage and its list entry. Repeating it changes nothing; an inode with links stays. */
+export function* forgetInode(tx: Tx, session: number, ino: number): Steps<void> {
+  const listed = orphanKey(session, ino)
+  if ((yield* wait(tx.get(listed))) === undefined) return
+  tx.delete(listed)
+  const inode = yield* wait(readInode(tx, ino, NOW))
+  if (inode === undefined || inode.nlink > 0) return
+  assert(inode.parent === 0, 'an inode without links has no home')
+  const domain = yield* domainOf(tx, inode.domain)
+  if (inode.hasXattrs) {
+    const to = xattrsFrom(ino + 1)
+    for (let behind: Key | undefined = xattrsFrom(ino); behind !== undefined;) {
+      const window: Window = yield* windowNow(tx, behind, to)
+      for (const { key, bytes } of window.rows) {
+        retire(tx, key, birthOf(bytes), bytes, domain)
+        tx.delete(key)
+      }
+      behind = window.behind
+    }
+  }
+  tx.delete(inodeKey(ino)) // no history: without links no view reaches it
+  addUsage(tx, -1, -chargedBytes(inode))
+  tx.change(encodeChange({ kind: 'forget', ino }))
+}

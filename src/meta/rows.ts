@@ -1,0 +1,158 @@
+/**
+ * The small values, by hand: fixed offsets, little-endian; every one starts with its version (1) and its birth epoch (u64).
+ * docs/format.md holds the same tables. What decodes is kept in Row.decoded and never mutated; a value that cannot be one
+ * is EIO, with a sentence that names the row.
+ */
+import { get64, PosixError, set64, viewOf } from '../sys/index.js'
+import type { Epochs } from '../data/index.js'
+import type { Key, Row } from '../engine/index.js'
+import { placeHigh, placeLow } from './keys.js'
+import type { DirectoryRow } from './meta.js'
+
+const VERSION = 1
+const HEAD_BYTES = 9 // version, birth
+
+export const damaged = (what: string): PosixError =>
+  new PosixError('EIO', `${what} is damaged: unmount the pool and run "ogee fsck"`)
+
+function head(bytes: Uint8Array, birth: number): DataView {
+  const v = viewOf(bytes)
+  bytes[0] = VERSION
+  set64(v, 1, birth)
+  return v
+}
+
+function opened(bytes: Uint8Array, leastBytes: number, what: string): DataView {
+  if (bytes.length < leastBytes || bytes[0] !== VERSION) throw damaged(what)
+  return viewOf(bytes)
+}
+
+const textFrom = (bytes: Uint8Array, at: number): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice(at, bytes.length)
+
+function withText(fixedBytes: number, text: string): Uint8Array {
+  const bytes = Buffer.alloc(fixedBytes + text.length)
+  bytes.latin1Write(text, fixedBytes)
+  return bytes
+}
+
+/** D: an entry of a directory. ino 0 is a tombstone: it keeps the chain of ties whole and is never listed. */
+export interface Dentry extends DirectoryRow {
+  readonly birth: number
+}
+
+export function encodeDentry(birth: number, ino: number, typeBits: number, name: string): Uint8Array {
+  const bytes = withText(18, name)
+  const v = head(bytes, birth)
+  set64(v, 9, ino)                              // inode, 0: tombstone
+  v.setUint8(17, typeBits >>> 12)               // type: S_IFMT >> 12; then the name
+  return bytes
+}
+
+export function dentryOfRow(key: Key, row: Row): Dentry {
+  return (row.decoded ??= decodeDentry(key, row.bytes)) as Dentry
+}
+
+/** `key` is the entry's own, whatever row the bytes come from. */
+export function decodeDentry(key: Key, bytes: Uint8Array): Dentry {
+  const v = opened(bytes, 18, 'a directory entry')
+  return {
+    birth: get64(v, 1),
+    ino: get64(v, 9),
+    typeBits: v.getUint8(17) << 12,
+    name: textFrom(bytes, 18),
+    cookieHigh: placeHigh(key),
+    cookieLow: placeLow(key)
+  }
+}
+
+/** M: a domain. Values are born in `epoch`; what was born at or before `newestSnapshot` moves to history when replaced. */
+export interface Domain extends Epochs {
+  readonly domain: number
+  readonly root: number
+}
+
+export function encodeDomain({ epoch, newestSnapshot, root }: Domain): Uint8Array {
+  const bytes = new Uint8Array(33)
+  const v = head(bytes, 0)                      // birth: always 0, snapshots do not show domains
+  set64(v, 9, epoch)                            // epoch, from 1
+  set64(v, 17, newestSnapshot)                  // newest snapshot's epoch, 0: none
+  set64(v, 25, root)                            // inode
+  return bytes
+}
+
+export const domainOfRow = (domain: number, row: Row): Domain => (row.decoded ??= decodeDomain(domain, row.bytes)) as Domain
+
+function decodeDomain(domain: number, bytes: Uint8Array): Domain {
+  const v = opened(bytes, 33, `domain ${domain}`)
+  return { domain, epoch: get64(v, 9), newestSnapshot: get64(v, 17), root: get64(v, 25) }
+}
+
+/** N: a snapshot of a domain. */
+export interface Snapshot {
+  readonly epoch: number
+  readonly sec: number
+  readonly nsec: number
+}
+
+export function encodeSnapshot({ epoch, sec, nsec }: Snapshot): Uint8Array {
+  const bytes = new Uint8Array(29)
+  const v = head(bytes, 0)
+  set64(v, 9, epoch)                            // its epoch: the view to read at
+  set64(v, 17, sec)                             // taken at: s
+  v.setUint32(25, nsec, true)                   //           ns
+  return bytes
+}
+
+export function decodeSnapshot(bytes: Uint8Array): Snapshot {
+  const v = opened(bytes, 29, 'a snapshot')
+  return { epoch: get64(v, 9), sec: get64(v, 17), nsec: v.getUint32(25, true) }
+}
+
+/** O: why an inode without links is still there. */
+export const UNLINKED = 0
+export const UNNAMED = 1
+
+export function encodeOrphan(birth: number, kind: typeof UNLINKED | typeof UNNAMED): Uint8Array {
+  const bytes = new Uint8Array(10)
+  head(bytes, birth)
+  bytes[9] = kind                               // 0: lost its last name, 1: never had one (link may give it one)
+  return bytes
+}
+
+export function orphanKind(bytes: Uint8Array): number {
+  opened(bytes, 10, 'an open-unlinked row')
+  return bytes[9]
+}
+
+/** R: a reverse link's name; X: an xattr's value; A: the next inode number. */
+export function encodeLink(birth: number, name: string): Uint8Array {
+  const bytes = withText(HEAD_BYTES, name)
+  head(bytes, birth)
+  return bytes
+}
+
+export function linkName(bytes: Uint8Array): string {
+  opened(bytes, HEAD_BYTES, 'a reverse link')
+  return textFrom(bytes, HEAD_BYTES)
+}
+
+export function encodeXattr(birth: number, value: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(HEAD_BYTES + value.length)
+  head(bytes, birth)
+  bytes.set(value, HEAD_BYTES)
+  return bytes
+}
+
+export function xattrValue(bytes: Uint8Array): Uint8Array {
+  opened(bytes, HEAD_BYTES, 'an extended attribute')
+  return bytes.subarray(HEAD_BYTES)
+}
+
+export function encodeNextIno(next: number): Uint8Array {
+  const bytes = new Uint8Array(17)
+  set64(head(bytes, 0), 9, next)
+  return bytes
+}
+
+export const decodeNextIno = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'the next inode number'), 9)

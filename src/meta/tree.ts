@@ -1,0 +1,57 @@
+/**
+ * The tree: every operation of meta.ts over an engine's rows. Only puts the pieces together; each is in its own file.
+ */
+import { PosixError } from '../sys/index.js'
+import { permission } from './access.js'
+import { setattr, setflags, touchAtime } from './attributes.js'
+import { nameHash } from './hash.js'
+import type { NameHash } from './hash.js'
+import { KEY_USAGE } from './keys.js'
+import { link, rmdir, unlink } from './link.js'
+import { formatPool, make, makeUnnamed, takeInodeNumbers } from './make.js'
+import type { Tree } from './meta.js'
+import { NOW } from '../data/index.js'
+import { forgetInode, orphans } from './orphans.js'
+import { linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
+import { rename } from './rename.js'
+import { snapshot } from './snapshot.js'
+import { after, run } from './steps.js'
+import { removexattr, setxattr } from './xattrs.js'
+
+export interface TreeOptions {
+  /** The superblock's 16 random bytes: keys the name hash. */
+  readonly hashKey: Uint8Array
+  /** For tests: a hash whose names collide. */
+  readonly hash?: NameHash
+}
+
+export function openTree(options: TreeOptions): Tree {
+  const hash = options.hash ?? nameHash(options.hashKey)
+  return {
+    inode: readInode,
+    lookup: (r, parent, name, view) => readDentry(r, hash, parent, name, view),
+    list: readEntries,
+    getxattr: readXattr,
+    listxattr: (r, ino, view) => run(xattrNames(r, ino, view)),
+    mayAccess: (r, ctx, inode, mask) => after(run(permission(r, ctx, inode, mask, NOW)), (code) => (code === undefined ? undefined : new PosixError(code))),
+    links: (r, ino) => run(linksOf(r, ino)),
+    usage: (r) => after(r.counters(KEY_USAGE), (slots) => ({ inodes: slots?.[0] ?? 0, bytes: slots?.[1] ?? 0 })),
+
+    format: (tx, op, root) => formatPool(tx, op, root),
+    takeInodeNumbers: (tx, count) => run(takeInodeNumbers(tx, count)),
+    make: (tx, op, args) => run(make(tx, hash, op, args)),
+    makeUnnamed: (tx, op, args) => run(makeUnnamed(tx, op, args)),
+    link: (tx, op, ino, parent, name) => run(link(tx, hash, op, ino, parent, name)),
+    unlink: (tx, op, parent, name) => run(unlink(tx, hash, op, parent, name)),
+    rmdir: (tx, op, parent, name) => run(rmdir(tx, hash, op, parent, name)),
+    rename: (tx, op, args) => run(rename(tx, hash, op, args)),
+    setattr: (tx, op, ino, set) => run(setattr(tx, op, ino, set)),
+    touchAtime: (tx, ino, at) => run(touchAtime(tx, ino, at)),
+    setflags: (tx, op, ino, flags) => run(setflags(tx, op, ino, flags)),
+    setxattr: (tx, op, ino, name, value, flags, killSgid) => run(setxattr(tx, op, ino, name, value, flags, killSgid)),
+    removexattr: (tx, op, ino, name) => run(removexattr(tx, op, ino, name)),
+    forgetInode: (tx, session, ino) => run(forgetInode(tx, session, ino)),
+    orphans: (r, session, limit) => run(orphans(r, session, limit)),
+    snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name))
+  }
+}
