@@ -10,7 +10,7 @@
 import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { MaybePromise, Request, Tx } from './engine.js'
-import { TxRun } from './transaction.js'
+import { RUN_AGAIN, TxRun } from './transaction.js'
 import type { Source } from './transaction.js'
 
 export const COMMITTED = 0
@@ -129,7 +129,7 @@ export function makeTransact(backend: Backend) {
         try {
           value = await (first?.running ?? body(tx))
         } catch (e) {
-          if (!(await backend.isStale(ctx, tx))) throw e
+          if (e !== RUN_AGAIN && !(await backend.isStale(ctx, tx))) throw e
           lostTries++
           backend.countConflict()
           continue
@@ -173,7 +173,7 @@ export function makeTransact(backend: Backend) {
       if (outcome === CONFLICT) backend.countConflict()
       return repeat(ctx, body, request, undefined, outcome === CONFLICT ? 1 : 0)
     } catch (e) {
-      return Promise.reject(e)
+      return e === RUN_AGAIN ? repeat(ctx, body, request, undefined, 1) : Promise.reject(e)
     }
   }
 }

@@ -15,6 +15,9 @@ import type { Cursor, Entry } from './rows.js'
 
 export const SLOTS_LIMIT = 12
 
+/** Thrown out of a body that saw two states which cannot both be: it runs again. */
+export const RUN_AGAIN = new PosixError('EAGAIN', 'the transaction runs again')
+
 /** The committed state as one body sees it. */
 export interface Source {
   /** Undefined or an entry of kind GONE: no such row. */
@@ -236,7 +239,9 @@ export class TxRun implements Tx {
 
   createCounters(key: Key, slots: readonly number[]): void {
     assert(slots.length <= SLOTS_LIMIT, 'a counter row has at most 12 slots')
-    assert(!this.writes.has(key), 'a counter row is created before it is used')
+    const used = this.writes.get(key)
+    if (used !== undefined && isCounterOp(used) && used.created === undefined && !used.dropped) throw RUN_AGAIN // it was there, and went
+    assert(used === undefined, 'a counter row is created once')
     this.counterOp(key).created = slots.slice()
   }
 

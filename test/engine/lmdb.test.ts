@@ -1,0 +1,121 @@
+/** The embedded engine passes the suite, and says what is wrong with a folder that it cannot open. */
+import assert from 'node:assert/strict'
+import { copyFileSync, cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { PosixError } from '../../src/sys/index.js'
+import { EngineError, openLmdb } from '../../src/engine/index.js'
+import type { Engine, LmdbOptions } from '../../src/engine/index.js'
+import { bytes, ctx, runSuite } from './suite.js'
+
+const folders = new WeakMap<Engine, string>()
+const SMALL = { logBytes: 512 * 1024, checkpointAtBytes: 64 * 1024 }
+const root = mkdtempSync(join(tmpdir(), 'ogee-engine-'))
+process.on('exit', () => rmSync(root, { recursive: true, force: true }))
+
+async function openIn(folder: string, options: Partial<LmdbOptions> = {}): Promise<Engine> {
+  const engine = await openLmdb({ folder, ...SMALL, ...options })
+  folders.set(engine, folder)
+  return engine
+}
+const newFolder = (): string => mkdtempSync(join(root, 'pool-'))
+
+runSuite({
+  title: 'lmdb',
+  runs: 25,
+  open: () => openIn(newFolder()),
+  reopen: (closed) => openIn(folders.get(closed)!),
+  async drop(engine) {
+    await engine.close()
+    rmSync(folders.get(engine)!, { recursive: true })
+  }
+})
+
+const refuses = (folder: string, code: string, options: Partial<LmdbOptions> = {}): Promise<void> =>
+  assert.rejects(openIn(folder, options), (e) => e instanceof EngineError && e.code === code && e.message.endsWith('.'))
+
+async function filled(): Promise<string> {
+  const folder = newFolder()
+  const engine = await openIn(folder)
+  await engine.transact(ctx, (tx) => tx.put('va', bytes('1')))
+  await engine.close()
+  return folder
+}
+
+test('a pool that is open for writing is refused a second time', async () => {
+  const folder = newFolder()
+  const engine = await openIn(folder)
+  await refuses(folder, 'ENGINE_IN_USE')
+  await engine.close()
+  await (await openIn(folder)).close()
+})
+
+test('what is missing, foreign or damaged is told', async () => {
+  await refuses(newFolder(), 'ENGINE_ROWS_MISSING', { readOnly: true })
+  await refuses(newFolder(), 'ENGINE_OPTIONS', { logBytes: 4096 })
+  const folder = await filled()
+  const log = readFileSync(join(folder, 'log'))
+
+  rmSync(join(folder, 'log'))
+  await refuses(folder, 'ENGINE_LOG_MISSING')
+  const other = await filled()
+  copyFileSync(join(other, 'log'), join(folder, 'log'))
+  await refuses(folder, 'ENGINE_LOG_FOREIGN')
+  const change = (at: number, value: number): void => {
+    const copy = Buffer.from(log)
+    copy[at] = value
+    writeFileSync(join(folder, 'log'), copy)
+  }
+  change(0, 0)
+  await refuses(folder, 'ENGINE_LOG_FOREIGN')
+  change(8, 9)
+  await refuses(folder, 'ENGINE_NEWER_FORMAT')
+  for (const at of [9, 12, 16, 32, 36, 100]) {
+    change(at, log[at] ^ 1)
+    await assert.rejects(openIn(folder), (e) => e instanceof EngineError && (e.code === 'ENGINE_LOG_DAMAGED' || e.code === 'ENGINE_NEWER_FORMAT'))
+  }
+  writeFileSync(join(folder, 'log'), log.subarray(0, 100))
+  await refuses(folder, 'ENGINE_LOG_DAMAGED')
+  writeFileSync(join(folder, 'log'), log)
+
+  renameSync(join(folder, 'meta'), join(folder, 'elsewhere'))
+  await refuses(folder, 'ENGINE_ROWS_MISSING')
+  renameSync(join(folder, 'elsewhere'), join(folder, 'meta'))
+  await (await openIn(folder)).close()
+})
+
+test('a damaged LMDB file is told', async () => {
+  const folder = await filled()
+  writeFileSync(join(folder, 'meta', 'data.mdb'), Buffer.alloc(65536, 1))
+  await refuses(folder, 'ENGINE_ROWS_DAMAGED')
+})
+
+test('a pool whose making was cut short is made anew', async () => {
+  const folder = await filled()
+  renameSync(join(folder, 'meta'), join(folder, 'meta.new'))
+  const engine = await openIn(folder)
+  assert.equal(engine.session, 1)
+  assert.ok(!existsSync(join(folder, 'meta.new')))
+  await engine.close()
+})
+
+test('read-only: the log is replayed, nothing is written', async () => {
+  const folder = newFolder()
+  const writer = await openIn(folder)
+  await writer.transact(ctx, (tx) => tx.put('va', bytes('1')))
+  await writer.checkpoint()
+  await writer.transact(ctx, (tx) => tx.put('vb', bytes('2')))
+  const copy = newFolder()
+  cpSync(folder, copy, { recursive: true })
+  await writer.close()
+  const before = readFileSync(join(copy, 'meta', 'data.mdb'))
+  const engine = await openIn(copy, { readOnly: true })
+  assert.equal(engine.recovery.replayedRecords, 1)
+  assert.equal(engine.recovery.clean, false)
+  const rows = await engine.reader(ctx).scan({ from: 'v', to: 'w', limit: 9 })
+  assert.deepEqual(rows.map((r) => r.key), ['va', 'vb'])
+  await assert.rejects(engine.transact(ctx, (tx) => tx.put('vc', bytes('3'))), (e) => e instanceof PosixError && e.code === 'EROFS')
+  await engine.close()
+  assert.deepEqual(readFileSync(join(copy, 'meta', 'data.mdb')), before)
+})
