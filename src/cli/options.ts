@@ -130,8 +130,8 @@ export const defaultOptions = (isRoot: boolean): MountOptions => ({
   maxReadBytes: undefined, latency: 'auto', spinUs: undefined, opens: false, writebackCache: false, nonEmpty: false, remount: false, given: []
 })
 
-/** `lists`: the values of all -o in order. */
-export function parseMountOptions(lists: readonly string[], isRoot: boolean): MountOptions {
+/** `lists`: the values of all -o in order. `unknown`: what to do about an option that nobody knows. */
+export function parseMountOptions(lists: readonly string[], isRoot: boolean, unknown: 'refuse' | 'ignore' = 'refuse'): MountOptions {
   const o = defaultOptions(isRoot)
   for (const option of lists.flatMap(splitOptions)) {
     if (IGNORED.has(option) || IGNORED_VALUES.test(option)) continue
@@ -142,14 +142,43 @@ export function parseMountOptions(lists: readonly string[], isRoot: boolean): Mo
     const setter = table ?? lookUp(VALUES, name)
     if (setter === undefined) {
       if (lookUp(MOUNT_FLAGS, name) !== undefined || lookUp(FILE_SYSTEM, name) !== undefined) throw wrong(name, 'it takes no value')
+      if (unknown === 'ignore') continue
       throw new Refusal('usage', `Mount option ${name} is not known: see \`ogee help mount\` for those that are.`)
     }
     setter(o, value, name)
     if (lookUp(MOUNT_FLAGS, name) === undefined) o.given.push(option)
   }
   if (!isRoot) o.noSuid = o.noDev = true // fusermount3 insists
-  if (o.allowRoot && !isRoot && o.given.includes('allow_other')) throw new Refusal('usage', 'Mount options allow_other and allow_root exclude each other: leave one out.')
+  if (o.allowRoot && o.given.includes('allow_other')) throw new Refusal('usage', 'Mount options allow_other and allow_root exclude each other: leave one out.')
+  if (o.allowRoot && !isRoot) throw new Refusal('usage', 'Mount option allow_root cannot be kept for a plain user (the kernel knows it not): use allow_other, or mount as root.')
+  if (o.allowRoot) o.allowOther = false // the owner of root's mount is root
   return o
+}
+
+const ATIME_WORDS: Record<AtimeMode, string> = { relative: 'relatime', strict: 'strictatime', none: 'noatime' }
+
+/** The options of the file system in force, each in one spelling. */
+export function canonicalOptions(o: MountOptions): string[] {
+  const words: string[] = [ATIME_WORDS[o.atime], `latency=${o.latency}`]
+  const flags: [boolean, string][] = [[o.synchronous, 'sync'], [o.dirSync, 'dirsync'], [o.allowOther, 'allow_other'], [o.allowRoot, 'allow_root'],
+    [o.defaultPermissions, 'default_permissions'], [o.opens, 'opens'], [o.writebackCache, 'writeback_cache']]
+  for (const [on, word] of flags) if (on) words.push(word)
+  const values: [string | number | undefined, string][] = [[o.uid, 'uid'], [o.gid, 'gid'], [o.umask?.toString(8), 'umask'], [o.fsname, 'fsname'],
+    [o.maxReadBytes, 'max_read'], [o.spinUs, 'spin_us']]
+  for (const [value, word] of values) if (value !== undefined) words.push(`${word}=${value}`)
+  return words
+}
+
+/** The first option that was asked for and that a file system with these options does not have. */
+export function unlikeOptions(asked: MountOptions, inForce: readonly string[]): string | undefined {
+  const askedWords = canonicalOptions(asked)
+  const names = new Set(asked.given.map((option) => option.split('=')[0]))
+  const atimeAsked = Object.values(ATIME_WORDS).some((word) => names.has(word)) || names.has('atime')
+  return askedWords.find((word) => {
+    const name = word.split('=')[0]
+    const wasAsked = names.has(name) || (atimeAsked && word === ATIME_WORDS[asked.atime])
+    return wasAsked && !inForce.includes(word)
+  })
 }
 
 const lookUp = (table: Record<string, Setter>, name: string): Setter | undefined => (Object.hasOwn(table, name) ? table[name] : undefined)

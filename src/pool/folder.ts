@@ -20,7 +20,7 @@ export const SPACE_FILE = 'space'
 
 /** May lie in a folder that has no pool yet. */
 const BEFORE_POOL = new Set([LOCK_FILE, SOCKET_FILE, DAEMON_LOG_FILE, MARK_FILE, `${SUPERBLOCK_FILE}.new`, 'lost+found'])
-const MADE_BY_FORMAT = [ENGINE_FOLDER, SPACE_FILE, `${SUPERBLOCK_FILE}.new`]
+const MADE_BY_FORMAT = [ENGINE_FOLDER, `${ENGINE_FOLDER}.new`, 'log', SPACE_FILE, `${SUPERBLOCK_FILE}.new`]
 
 export type FolderState = 'pool' | 'empty' | 'begun' | 'absent'
 

@@ -29,6 +29,7 @@ export const Status = z.object({
   /** Bytes that were answered and would not yet survive a power cut. */
   dirtyBytes: z.number(),
   uptimeSec: z.number(),
+  requests: z.number(),
   latency: z.object({ mode: z.string(), inForce: z.boolean() }),
   engine: z.looseObject({ kind: z.string(), failed: z.string().nullable() })
 })

@@ -1,0 +1,89 @@
+/**
+ * `ogee umount`: returns when everything is durable and, with the last mount of the pool, when its daemon is gone.
+ *   - The daemon's last words are listened for before the mount goes, so that a failure to make bytes durable is told here.
+ *   - A mount whose daemon is dead is only taken off.
+ */
+import type { Command } from 'commander'
+import { lockState, Refusal } from '../../pool/index.js'
+import { systemClock } from '../../sys/index.js'
+import { askStatus, askSync, watchClosed } from '../daemon/client.js'
+import type { ClosedWatch } from '../daemon/client.js'
+import { mountPointName } from '../locate.js'
+import { MOUNT_TYPE, mountsOfDevice, readMounts, topMountAt } from '../mountinfo.js'
+import { note } from '../output.js'
+import { noteOf } from '../registry.js'
+import { unmount } from '../unmounting.js'
+
+const PATIENCE_MS = 1000
+const CLOSING_MS = 2000
+const LOOK_MS = 5
+
+export const addUmount = (program: Command): void => {
+  program.command('umount').alias('unmount').argument('<DIR...>', 'where the pool is mounted')
+    .summary('unmount; returns when everything is durable')
+    .description('Unmounts DIR and returns when everything that was written is durable. With the last mount of a pool its daemon ends.')
+    .option('-l, --lazy', 'take a busy mount off: its name goes now, the rest when the last open file is closed')
+    .addHelpText('after', '\nExamples:\n  ogee umount /mnt')
+    .action(async (dirs: string[], flags: { readonly lazy?: boolean }) => {
+      for (const dir of dirs) await umountOne(dir, flags.lazy === true ? 'lazy' : 'plain')
+    })
+}
+
+async function umountOne(path: string, how: 'plain' | 'lazy'): Promise<void> {
+  const mounts = readMounts()
+  const dir = mountPointName(path, mounts)
+  const mount = topMountAt(mounts, dir)
+  if (mount === undefined) throw notMounted(dir, mounts)
+  if (mount.type !== MOUNT_TYPE) throw new Refusal('usage', `${dir} is a mount of type ${mount.type}, not of Ogee: use umount ${dir}.`)
+  const pool = noteOf(mount)?.pool
+  const watch = pool === undefined ? undefined : await daemonOf(pool, mount.device)
+  if (watch !== undefined && pool !== undefined && how === 'lazy') await askSync(pool) // open files keep it; what is written is safe
+  await unmount(dir, how)
+  if (watch === undefined || pool === undefined) return
+  if (how === 'lazy' || mountsOfDevice(readMounts(), mount.device).length > 0) return await afterOneOfSeveral(pool, watch)
+  await afterLast(pool, watch, dir)
+}
+
+function notMounted(dir: string, mounts: ReturnType<typeof readMounts>): Refusal {
+  const asPool = mounts.find((m) => m.type === MOUNT_TYPE && noteOf(m)?.pool === dir)
+  if (asPool !== undefined) return new Refusal('usage', `${dir} is the pool, mounted at ${asPool.dir}: use ogee umount ${asPool.dir}.`)
+  return new Refusal('usage', `${dir} is not mounted: \`ogee status\` lists what is.`)
+}
+
+/** Listens to the daemon, if this mount is its. */
+async function daemonOf(pool: string, device: string): Promise<ClosedWatch | undefined> {
+  const status = await askStatus(pool).catch(silence)
+  return status?.device === device ? watchClosed(pool) : undefined
+}
+
+/** A daemon that hangs, or is not for us to ask, must not keep a mount on. */
+function silence(e: unknown): undefined {
+  if (e instanceof Refusal) return undefined
+  throw e
+}
+
+/** The pool stays mounted elsewhere, or open files keep it: what was written is made durable all the same. */
+async function afterOneOfSeveral(pool: string, watch: ClosedWatch): Promise<void> {
+  const ended = systemClock.sleep(CLOSING_MS).then(() => false)
+  const synced = askSync(pool).then(() => true)
+  await Promise.race([synced, watch.closed.then(() => true), ended.then(() => synced)])
+  process.exitCode ??= 0
+  setImmediate(() => process.exit()) // the daemon goes on, and with it the connection that listens
+}
+
+async function afterLast(pool: string, watch: ClosedWatch, dir: string): Promise<void> {
+  const begins = await Promise.race([watch.closing.then(() => true), systemClock.sleep(CLOSING_MS).then(() => false)])
+  if (!begins) { // mounted in another mount namespace, or held open from there
+    note(`${dir} is unmounted, but its daemon goes on: the pool is in use from another mount namespace.`)
+    return await afterOneOfSeveral(pool, watch)
+  }
+  const beganMs = systemClock.monotonicMs()
+  const patience = systemClock.after(PATIENCE_MS, () => note(`making everything in pool ${pool} durable: waiting for its daemon.`))
+  const failure = await watch.closed
+  while (lockState(pool).held && systemClock.monotonicMs() - beganMs < 600_000) {
+    if ((await askStatus(pool).catch(silence))?.state === 'serving') break // a new daemon has it already
+    await systemClock.sleep(LOOK_MS)
+  }
+  patience.stop()
+  if (failure !== undefined) throw new Refusal('failed', `${failure.replace(/\.$/, '')}: what was written last may be lost; see ${pool}/daemon.log.`)
+}

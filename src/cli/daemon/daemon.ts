@@ -1,0 +1,218 @@
+/**
+ * The daemon: opens a pool, mounts it, serves until the last mount is gone, makes everything durable, ends.
+ *   - Its folder is / and everything it needs of the pool is open before it mounts: a call on one's own mount waits for
+ *     oneself.
+ *   - However the mount goes (umount, fusermount3 -u, SIGTERM, an aborted connection): requests in hand are answered, the
+ *     pool is synced and closed, and only then the lock is let go.
+ *   - SIGTERM and SIGINT unmount; a busy mount is taken off lazily, and its programs lose it. SIGHUP means nothing.
+ */
+import { lockState, openPool, Refusal, refusalOf, tryLock } from '../../pool/index.js'
+import type { Lock, Pool } from '../../pool/index.js'
+import { PR_SET_IO_FLUSHER, prctl, setThreadName, systemClock, systemRandom } from '../../sys/index.js'
+import { mountsOfDevice, readMounts } from '../mountinfo.js'
+import { canonicalOptions } from '../options.js'
+import { EXIT_FAILED, sentence, version } from '../output.js'
+import { removeNote, writeNote } from '../registry.js'
+import { unmount } from '../unmounting.js'
+import { askStatus } from './client.js'
+import { serveControl } from './control.js'
+import type { Control } from './control.js'
+import { openDoor } from './door.js'
+import type { Door } from './door.js'
+import { clearLeftovers } from './leftovers.js'
+import { daemonLog } from './log.js'
+import type { Logger } from './log.js'
+import type { Status } from './messages.js'
+import type { DaemonSpec } from './spawn.js'
+
+export interface DaemonHost {
+  readonly log: 'file' | 'terminal'
+  note(text: string): void
+  /** The mount serves. */
+  ready(): void
+}
+
+const LOCK_WAIT_MS = 60_000
+const LOCK_TRY_MS = 20
+const PATIENCE_MS = 1000
+const DETACHED_GRACE_MS = 3000
+
+/** The exit code; 'taken' if another daemon serves the pool by now. Throws what is to be shown before the mount serves. */
+export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<number | 'taken'> {
+  process.chdir('/')
+  process.umask(0o077)
+  const log = daemonLog(spec.pool, systemClock, host.log)
+  const stop = stopSignal()
+  const lock = await waitForLock(spec.pool, host, stop)
+  if (lock === 'taken') return 'taken'
+  let pool: Pool | undefined
+  let door: Door | undefined
+  try {
+    await clearLeftovers(lock.before, (text) => host.note(text))
+    pool = await openPool(spec.pool, {
+      clock: systemClock, random: systemRandom, note: (text) => host.note(text),
+      vfs: vfsOptions(spec, (node) => door?.isHeld(node) ?? true)
+    })
+    if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')
+    door = await openDoor({ vfs: pool.vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
+  } catch (e) {
+    await pool?.close().catch((failed: unknown) => log.error(`closing: ${sentence(failed)}`))
+    lock.release()
+    throw refusalOf(e, spec.pool)
+  }
+  return serve({ spec, host, log, stop, lock, pool, door })
+}
+
+interface Serving {
+  readonly spec: DaemonSpec
+  readonly host: DaemonHost
+  readonly log: Logger
+  readonly stop: Stop
+  readonly lock: Lock
+  readonly pool: Pool
+  readonly door: Door
+}
+
+async function serve(s: Serving): Promise<number> {
+  const { spec, host, log, lock, pool, door } = s
+  const startedMs = systemClock.monotonicMs()
+  let state: Status['state'] = 'serving'
+  lock.setDevice(door.device)
+  writeNote(door.device, { pid: process.pid, pool: spec.pool })
+  if (process.geteuid?.() === 0) prctl(PR_SET_IO_FLUSHER, 1) // refused by old kernels, which then may write back into us
+  process.title = `ogee ${spec.pool} ${spec.dir}`
+  setThreadName('ogee')
+
+  const control = await serveControl(spec.pool, {
+    sync: () => pool.sync(),
+    status: () => pool.status().then((figures) => ({
+      version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,
+      device: door.device, uid: process.getuid?.() ?? 0, options: canonicalOptions(spec.options),
+      mounts: mountsOfDevice(readMounts(), door.device).map((m) => ({ dir: m.dir, options: shownOptions(m.options, m.superOptions) })),
+      ...figures,
+      openFiles: spec.options.opens ? figures.openFiles : null,
+      openDirectories: spec.options.opens ? figures.openDirectories : null,
+      uptimeSec: (systemClock.monotonicMs() - startedMs) / 1000, latency: door.latency(), requests: door.requests()
+    }))
+  })
+  s.stop.onStop(() => void leave(s).catch((e: unknown) => log.error(`unmounting: ${sentence(e)}`)))
+  log.info(`pool ${spec.pool} is mounted at ${spec.dir}`)
+  host.ready()
+
+  await door.ended
+  state = 'closing'
+  log.info(`the mount has ended: making everything durable`)
+  control.closing()
+  const failure = await close(s, control)
+  return failure === undefined ? 0 : EXIT_FAILED
+}
+
+/** Everything durable, everything shut; what went wrong, if so. */
+async function close(s: Serving, control: Control): Promise<string | undefined> {
+  let failure: string | undefined
+  const step = async (what: string, work: () => Promise<void>): Promise<void> => {
+    try {
+      await work()
+    } catch (e) {
+      failure ??= `${what} failed: ${sentence(e)}`
+      s.log.error(`${what} failed: ${sentence(e)}`)
+    }
+  }
+  await step('Releasing open files', () => s.door.close())
+  await step('Making everything durable', () => s.pool.sync())
+  await step('Closing the pool', () => s.pool.close())
+  removeNote(s.door.device)
+  s.log.info(failure === undefined ? 'closed, everything is durable' : 'closed')
+  await control.closed(failure)
+  s.lock.release()
+  return failure
+}
+
+/** SIGTERM: off with every mount of ours; a busy one goes lazily, and does not keep us. */
+async function leave(s: Serving): Promise<void> {
+  const { door, log } = s
+  const ours = (): string[] => mountsOfDevice(readMounts(), door.device).map((m) => m.dir)
+  let detached = false
+  for (const dir of ours().reverse()) {
+    try {
+      await unmount(dir, 'plain')
+    } catch (e) {
+      log.warn(`${sentence(e)} Taking it off lazily.`)
+      detached = true
+      await door.writeBack(dir).catch((failed: unknown) => log.error(`writing back: ${sentence(failed)}`))
+      await unmount(dir, 'lazy')
+    }
+  }
+  if (!detached) return
+  await systemClock.sleep(DETACHED_GRACE_MS)
+  door.abandon() // programs that still have files open get ENOTCONN from now on
+}
+
+interface Stop {
+  stopped(): boolean
+  onStop(fn: () => void): void
+}
+
+function stopSignal(): Stop {
+  let stopped = false
+  const listeners: (() => void)[] = []
+  const onSignal = (): void => {
+    if (stopped) return
+    stopped = true
+    for (const fn of listeners) fn()
+  }
+  process.on('SIGTERM', onSignal)
+  process.on('SIGINT', onSignal)
+  process.on('SIGHUP', () => {})
+  process.on('SIGPIPE', () => {})
+  return {
+    stopped: () => stopped,
+    onStop(fn) {
+      if (stopped) fn()
+      else listeners.push(fn)
+    }
+  }
+}
+
+/** An old daemon that is closing is waited for; one that serves is not. */
+async function waitForLock(folder: string, host: DaemonHost, stop: Stop): Promise<Lock | 'taken'> {
+  const beganMs = systemClock.monotonicMs()
+  let told = false
+  for (;;) {
+    let attempt: ReturnType<typeof tryLock>
+    try {
+      attempt = tryLock(folder, 'daemon')
+    } catch (e) {
+      throw refusalOf(e, folder)
+    }
+    if ('release' in attempt) return attempt
+    const waitedMs = systemClock.monotonicMs() - beganMs
+    if ((await askStatus(folder).catch(() => undefined))?.state === 'serving') return 'taken'
+    const held = lockState(folder)
+    const by = held.held && held.by !== undefined ? held.by : attempt.heldBy
+    if (waitedMs > LOCK_WAIT_MS || stop.stopped()) throw inUse(folder, by)
+    if (waitedMs > PATIENCE_MS && !told) {
+      told = true
+      host.note(`pool ${folder} is being closed by ${by === undefined ? 'another process' : `pid ${by.pid}`}: waiting for it.`)
+    }
+    await systemClock.sleep(LOCK_TRY_MS)
+  }
+}
+
+const inUse = (folder: string, by: { readonly pid: number } | undefined): Refusal =>
+  new Refusal('in-use', `Pool ${folder} is in use by ${by === undefined ? 'another process' : `pid ${by.pid}`}: wait until that has ended, or end it (kill ${by?.pid ?? 'PID'}).`)
+
+function vfsOptions(spec: DaemonSpec, isHeld: (node: number) => boolean): Parameters<typeof openPool>[1]['vfs'] {
+  const { options: o } = spec
+  return {
+    checkPermissions: !o.defaultPermissions,
+    atime: ({ relative: 'relatime', strict: 'strictatime', none: 'noatime' } as const)[o.atime],
+    ...(o.uid === undefined ? {} : { uid: o.uid }),
+    ...(o.gid === undefined ? {} : { gid: o.gid }),
+    ...(o.umask === undefined ? {} : { umask: o.umask }),
+    isHeld
+  }
+}
+
+/** As mount(8) prints them. */
+const shownOptions = (own: readonly string[], fileSystem: readonly string[]): string[] => [...new Set([...own, ...fileSystem.filter((o) => o !== 'rw' && o !== 'ro')])]

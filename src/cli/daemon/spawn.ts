@@ -1,0 +1,54 @@
+/**
+ * Starts the daemon of a pool in the background, and says when its mount is usable or why it is not.
+ *   - The daemon is a session of its own (setsid) with / as its folder; stdout and stderr are POOL/daemon.log.
+ *   - What it wants the user to know comes over Node's IPC channel, which both sides close as soon as it serves. If the
+ *     command goes away before, the daemon gives up.
+ */
+import { spawn } from 'node:child_process'
+import { closeSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { DAEMON_LOG_FILE, Refusal } from '../../pool/index.js'
+import type { Reason } from '../../pool/index.js'
+import { POOL_ENVIRONMENT } from '../../sys/index.js'
+import type { MountOptions } from '../options.js'
+import { openDaemonLog } from './log.js'
+import { Started } from './messages.js'
+
+export const DAEMON_COMMAND = '__daemon'
+
+/** What a daemon is told. */
+export interface DaemonSpec {
+  readonly pool: string
+  readonly dir: string
+  readonly options: MountOptions
+}
+
+export type Outcome = 'ready' | 'taken'
+
+export function spawnDaemon(spec: DaemonSpec, onNote: (text: string) => void): Promise<Outcome> {
+  const log = openDaemonLog(spec.pool)
+  const entry = fileURLToPath(new URL('../main.js', import.meta.url))
+  const child = spawn(process.execPath, [...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir], {
+    detached: true, cwd: '/', stdio: ['ignore', log, log, 'ipc'], env: { ...process.env, ...POOL_ENVIRONMENT }
+  })
+  closeSync(log)
+  return new Promise<Outcome>((resolve, reject) => {
+    child.on('error', reject)
+    child.on('exit', (code, signal) => reject(new Refusal('failed',
+      `The daemon of pool ${spec.pool} ended before it served (${signal ?? `exit ${code}`}): see ${spec.pool}/${DAEMON_LOG_FILE}.`)))
+    child.on('message', (json) => {
+      const message = Started.parse(json)
+      switch (message.kind) {
+        case 'note': return onNote(message.text)
+        case 'ready': return resolve('ready')
+        case 'taken': return resolve('taken')
+        case 'refused': return reject(new Refusal(message.reason as Reason, message.text))
+      }
+    })
+    child.send(spec)
+  }).finally(() => {
+    if (child.connected) child.disconnect()
+    child.removeAllListeners('exit')
+    child.unref()
+  })
+}

@@ -1,0 +1,41 @@
+/** What commands print, and how they end: exit 0 is success, 2 wrong usage, 1 everything else; one sentence on stderr. */
+import { readFileSync } from 'node:fs'
+import prettyBytes from 'pretty-bytes'
+import { Refusal } from '../pool/index.js'
+import { CHECKS } from '../sys/index.js'
+
+export const EXIT_FAILED = 1
+export const EXIT_USAGE = 2
+
+let cachedVersion: string | undefined
+
+export function version(): string {
+  cachedVersion ??= (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+  return cachedVersion
+}
+
+/** Like df and du: binary units, 1 KiB is 1024 bytes. */
+export const bytesText = (bytes: number): string => prettyBytes(bytes, { binary: true })
+
+export const say = (text: string): void => { process.stdout.write(`${text}\n`) }
+/** On stderr: what happens, for people; scripts read stdout. */
+export const note = (text: string): void => { process.stderr.write(`ogee: ${text}\n`) }
+
+/** The one sentence for whatever was thrown. */
+export function sentence(e: unknown): string {
+  if (e instanceof Refusal) return e.message
+  const text = e instanceof Error ? (CHECKS ? (e.stack ?? e.message) : e.message) : String(e)
+  return `${text} (unexpected: OGEE_CHECK=1 shows where)`
+}
+
+export const isUsage = (e: unknown): boolean => e instanceof Refusal && e.reason === 'usage'
+
+export function durationText(sec: number): string {
+  const s = Math.floor(sec)
+  const days = Math.floor(s / 86_400)
+  const hours = Math.floor(s / 3600) % 24
+  const minutes = Math.floor(s / 60) % 60
+  if (days > 0) return `${days} d ${hours} h`
+  if (hours > 0) return `${hours} h ${minutes} min`
+  return minutes > 0 ? `${minutes} min ${s % 60} s` : `${s} s`
+}

@@ -1,0 +1,232 @@
+/**
+ * A pool, put together out of the floors below, and taken apart again.
+ *   - Whoever opens a pool holds its lock; formatting takes it too.
+ *   - Opened bottom up (engine, store, tree, data with its recovery, vfs), closed top down: open files' bytes, then
+ *     everything durable, then the engine's last checkpoint, which marks the pool clean.
+ *   - The superblock is written last of a format, after everything that it promises is durable.
+ */
+import { join } from 'node:path'
+import { EngineError, openLmdb } from '../engine/index.js'
+import type { Engine } from '../engine/index.js'
+import { openData } from '../data/index.js'
+import type { Data } from '../data/index.js'
+import { openTree } from '../meta/index.js'
+import type { Tree } from '../meta/index.js'
+import { formatSpace, GROUP_BYTES, openSpace } from '../store/index.js'
+import type { Store } from '../store/index.js'
+import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
+import type { Clock, Random } from '../sys/index.js'
+import { openVfs } from '../vfs/index.js'
+import type { OpenedVfs, Vfs, VfsOptions } from '../vfs/index.js'
+import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
+import { Refusal } from './refusal.js'
+import { makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
+import type { Superblock } from './superblock.js'
+
+const GIB = 1024 ** 3
+export const SIZE_DEFAULT_BYTES = 100 * GIB
+export const SIZE_MIN_BYTES = 64 * 1024 ** 2
+export const SIZE_MAX_BYTES = 1024 ** 5
+/** What a new pool takes at once: its log, LMDB's first pages, a block group. */
+const FORMAT_NEEDS_BYTES = 96 * 1024 ** 2
+const HOST_ASKED_EVERY_MS = 1000
+
+export interface FormatOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly sizeBytes?: number
+  readonly name?: string
+}
+
+export interface OpenOptions {
+  readonly clock: Clock
+  readonly random: Random
+  readonly vfs: VfsOptions
+  note(text: string): void
+}
+
+/** Figures of a pool in use. */
+export interface PoolStatus {
+  readonly space: { readonly sizeBytes: number, readonly usedBytes: number, readonly freeBytes: number }
+  readonly inodes: number
+  readonly openFiles: number
+  readonly openDirectories: number
+  readonly dirtyBytes: number
+  readonly engine: {
+    readonly kind: string, readonly failed: string | null, readonly committedSeq: number, readonly durableSeq: number,
+    readonly logUsedBytes: number, readonly logSizeBytes: number, readonly checkpoints: number, readonly conflicts: number
+  }
+}
+
+export interface Pool {
+  readonly folder: string
+  readonly superblock: Superblock
+  readonly vfs: Vfs
+  status(): Promise<PoolStatus>
+  /** Everything that was answered so far is durable. */
+  sync(): Promise<void>
+  /** Idempotent. Throws what made bytes that were answered less than durable. */
+  close(): Promise<void>
+}
+
+/** 100 GiB, or what the host's disk has in all: the space is sparse. */
+export function defaultSizeBytes(folder: string): number {
+  const host = hostSpace(folder).sizeBytes
+  return Math.max(SIZE_MIN_BYTES, Math.min(SIZE_DEFAULT_BYTES, Math.floor(host / GROUP_BYTES) * GROUP_BYTES))
+}
+
+const engineOf = (folder: string, { clock, random }: { readonly clock: Clock, readonly random: Random }): Promise<Engine> =>
+  openLmdb({ folder, clock, random })
+
+/** Makes a pool in a folder that exists and holds none. The caller has the lock. */
+export async function formatPool(folder: string, options: FormatOptions): Promise<Superblock> {
+  const { clock, random } = options
+  if (inspectFolder(folder) === 'pool') {
+    throw new Refusal('exists', `There is a pool in ${folder} already: name another folder, or remove that one first if you want to lose what is in it (rm -r ${folder}).`)
+  }
+  try {
+    const { freeBytes } = hostSpace(folder)
+    if (freeBytes < FORMAT_NEEDS_BYTES) {
+      throw new Refusal('full', `The disk under ${folder} has ${Math.floor(freeBytes / 1024 ** 2)} MiB free, a new pool needs ${FORMAT_NEEDS_BYTES / 1024 ** 2}: free some space there, or put the pool elsewhere.`)
+    }
+    const now = { sec: 0, nsec: 0 }
+    clock.realtime(now)
+    const superblock: Superblock = {
+      uuid: makeUuid(random.bytes(16)), name: options.name ?? folder.slice(folder.lastIndexOf('/') + 1), createdSec: now.sec, store: 'space',
+      sizeBytes: Math.floor((options.sizeBytes ?? defaultSizeBytes(folder)) / GROUP_BYTES) * GROUP_BYTES,
+      nameKey: random.bytes(16), compatible: 0, roCompatible: 0, incompatible: 0
+    }
+    beginFormat(folder)
+    const engine = await engineOf(folder, options)
+    try {
+      await formatSpace({ engine, path: join(folder, SPACE_FILE), sizeBytes: superblock.sizeBytes, random })
+      const tree = openTree({ nameKey: superblock.nameKey })
+      const root = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
+      const op = { ctx: rootContext, now, check: false, session: engine.session }
+      await engine.transact(rootContext, (tx) => tree.format(tx, op, root))
+      await engine.sync(rootContext)
+    } finally {
+      await engine.close()
+    }
+    writeSuperblock(folder, superblock)
+    endFormat(folder)
+    return superblock
+  } catch (e) {
+    throw poolRefusal(e, folder)
+  }
+}
+
+/** Opens the pool, which is made first if the folder is empty. The caller has the lock. */
+export async function openPool(folder: string, options: OpenOptions): Promise<Pool> {
+  try {
+    if (inspectFolder(folder) !== 'pool') {
+      const made = await formatPool(folder, options)
+      options.note(`made pool ${folder} (${made.sizeBytes / GIB} GiB at most; its files grow as it fills).`)
+    }
+    return await assemble(folder, readSuperblock(folder), options)
+  } catch (e) {
+    throw poolRefusal(e, folder)
+  }
+}
+
+async function assemble(folder: string, superblock: Superblock, options: OpenOptions): Promise<Pool> {
+  const { clock } = options
+  const closers: (() => Promise<void>)[] = []
+  try {
+    const engine = await engineOf(folder, options)
+    closers.push(() => engine.close())
+    const space = await openSpace({ engine, path: join(folder, SPACE_FILE), clock })
+    closers.push(() => space.close())
+    const store = withinHost(space, folder, clock)
+    const tree = openTree({ nameKey: superblock.nameKey })
+    const data = openData({ engine, store, tree, clock })
+    closers.push(() => data.close())
+    await data.recover(backgroundContext())
+    const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
+    closers.push(() => vfs.close())
+    return poolOf({ folder, superblock, engine, store, data, vfs, closers })
+  } catch (e) {
+    await closeAll(closers).catch(() => undefined) // what failed first is what counts
+    throw e
+  }
+}
+
+interface Assembled {
+  readonly folder: string
+  readonly superblock: Superblock
+  readonly engine: Engine
+  readonly store: Store
+  readonly data: Data
+  readonly vfs: OpenedVfs
+  readonly closers: (() => Promise<void>)[]
+}
+
+function poolOf({ folder, superblock, engine, store, vfs, closers }: Assembled): Pool {
+  let closing: Promise<void> | undefined
+  return {
+    folder,
+    superblock,
+    vfs,
+    async status() {
+      const { sizeBytes, usedBytes, freeBytes } = store.status()
+      const { inodes, openFiles, openDirectories, dirtyBytes } = vfs.status()
+      const e = engine.status()
+      return {
+        space: { sizeBytes, usedBytes, freeBytes }, inodes, openFiles, openDirectories, dirtyBytes,
+        engine: {
+          kind: engine.kind, failed: e.failed ?? null, committedSeq: e.committedSeq, durableSeq: e.durableSeq, logUsedBytes: e.logUsedBytes,
+          logSizeBytes: e.logSizeBytes, checkpoints: e.checkpoints, conflicts: e.conflicts
+        }
+      }
+    },
+    sync: () => vfs.syncAll(backgroundContext()),
+    close() {
+      closing ??= closeAll(closers)
+      return closing
+    }
+  }
+}
+
+/** The last opened first. All are closed even if one fails; the first failure is thrown. */
+async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
+  let failed = false
+  let first: unknown
+  for (const close of closers.splice(0).reverse()) {
+    try {
+      await close()
+    } catch (e) {
+      if (!failed) first = e
+      failed = true
+    }
+  }
+  if (failed) throw first
+}
+
+/** The space is sparse: what is free in it is free only as far as the host's disk has room. */
+function withinHost(store: Store, folder: string, clock: Clock): Store {
+  let hostFreeBytes = Infinity
+  let askedMs = -Infinity
+  return {
+    ...store,
+    status() {
+      const status = store.status()
+      const nowMs = clock.monotonicMs()
+      if (nowMs - askedMs > HOST_ASKED_EVERY_MS) {
+        hostFreeBytes = hostSpace(folder).freeBytes
+        askedMs = nowMs
+      }
+      return { ...status, freeBytes: Math.min(status.freeBytes, hostFreeBytes) }
+    }
+  }
+}
+
+/** A floor's refusal as a pool's. */
+function poolRefusal(e: unknown, folder: string): unknown {
+  if (e instanceof EngineError) {
+    const reason = e.code === 'ENGINE_NEWER_FORMAT' ? 'newer' : e.code === 'ENGINE_IO' || e.code === 'ENGINE_OPTIONS' ? 'failed' : 'damaged'
+    const known = e.cause === undefined ? e : refusalOf(e.cause, folder)
+    return known instanceof Refusal && known.reason !== 'failed' ? known : new Refusal(reason, e.message)
+  }
+  if (e instanceof PosixError && e.code === 'EUCLEAN') return new Refusal('damaged', `${e.message}.`)
+  return refusalOf(e, folder)
+}
