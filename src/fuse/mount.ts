@@ -21,7 +21,11 @@ export interface MountOptions {
   readonly defaultPermissions: boolean
   /** Options of the kernel that have a flag: ro, nodev, nosuid, noexec, noatime, sync, ... `rw`, `dev`, `suid`, `exec` take it back. */
   readonly flags: readonly string[]
+  /** The largest READ; what one transfer may carry if absent. */
+  readonly maxReadBytes?: number
 }
+
+const readLimit = (options: MountOptions): number => Math.min(options.maxReadBytes ?? TRANSFER_BYTES_MAX, TRANSFER_BYTES_MAX)
 
 const FLAGS: Readonly<Record<string, number>> = {
   ro: sys.MS_RDONLY, nosuid: sys.MS_NOSUID, nodev: sys.MS_NODEV, noexec: sys.MS_NOEXEC, sync: sys.MS_SYNCHRONOUS,
@@ -54,7 +58,7 @@ export async function mountFuse(dir: string, options: MountOptions): Promise<num
 
 async function mountAsRoot(dir: string, options: MountOptions): Promise<number> {
   const fd = sys.check(sys.open('/dev/fuse', sys.O_RDWR | sys.O_NONBLOCK), 'open', '/dev/fuse')
-  const data = [`fd=${fd}`, 'rootmode=40000', 'user_id=0', 'group_id=0', `max_read=${TRANSFER_BYTES_MAX}`]
+  const data = [`fd=${fd}`, 'rootmode=40000', 'user_id=0', 'group_id=0', `max_read=${readLimit(options)}`]
   if (options.allowOther) data.push('allow_other')
   if (options.defaultPermissions) data.push('default_permissions')
   try {
@@ -70,7 +74,7 @@ const escapeOption = (text: string): string => text.replace(/[\\,]/g, '\\$&')
 
 /** fusermount3 is setuid root: it opens /dev/fuse, mounts, and sends us the device through a socket. */
 async function mountByHelper(dir: string, options: MountOptions): Promise<number> {
-  const list = [`fsname=${escapeOption(options.source)}`, 'subtype=ogee', `max_read=${TRANSFER_BYTES_MAX}`, ...options.flags]
+  const list = [`fsname=${escapeOption(options.source)}`, 'subtype=ogee', `max_read=${readLimit(options)}`, ...options.flags]
   if (options.allowOther) list.push('allow_other')
   if (options.defaultPermissions) list.push('default_permissions')
   const pair = sys.socketPair()
