@@ -2,6 +2,7 @@
  * What a work of the benchmark is: words, goals, and steps that run in a place.
  *   - A place is a folder of its own on one file system; the same steps run in every place.
  *   - Only `round` is measured. `prepare` runs once per place, `before` and `after` around each round.
+ *   - Rounds that make many names use a folder each and leave it: the place is removed after the work's last round.
  *   - A step never calls into the file system from this process alone: it runs programs with a deadline, and when that is over,
  *     the place's daemon is killed, so that nothing waits for ever.
  */

@@ -16,7 +16,6 @@ const names = (name: string, title: string, call: string, diskRate: number, firs
     if (first !== undefined) await tools.load('names', first, `${dir}/r${round}`, tools.size(500, 4000))
   },
   round: async ({ dir }, tools, round) => usEach(await tools.load('names', call, `${dir}/r${round}`, tools.size(500, 4000))),
-  after: async ({ dir }, tools, round) => void (await tools.run('rm', '-rf', `${dir}/r${round}`)),
 })
 
 export const nameWorks: readonly Work[] = [

@@ -18,8 +18,8 @@ async function origin(tools: Tools): Promise<string> {
   await tools.run('rm', '-rf', folder)
   return `${folder}.git`
 }
-const clone = async ({ dir }: Place, tools: Tools) =>
-  tools.timed('git', ...gitOptions, 'clone', '-q', '--no-local', await origin(tools), `${dir}/clone`)
+const clone = async ({ dir }: Place, tools: Tools, name = 'clone') =>
+  tools.timed('git', ...gitOptions, 'clone', '-q', '--no-local', await origin(tools), `${dir}/${name}`)
 const status = async ({ dir }: Place, tools: Tools) =>
   seconds(await tools.timed('git', ...gitOptions, '-C', `${dir}/clone`, 'status', '--porcelain'), sources(tools))
 
@@ -39,8 +39,7 @@ export const programWorks: readonly Work[] = [
     better: 'less',
     goals: [{ time: 0.5, of: 'pt' }, { rate: 0.4, of: 'disk' }],
     prepare: async (_place, tools) => void (await origin(tools)),
-    round: async (place, tools) => seconds(await clone(place, tools), sources(tools)),
-    after: async ({ dir }, tools) => void (await tools.run('rm', '-rf', `${dir}/clone`)),
+    round: async (place, tools, round) => seconds(await clone(place, tools, `clone${round}`), sources(tools)),
   },
   {
     name: 'git-status-cold',
