@@ -20,6 +20,10 @@ interface Orphan {
   readonly session: number
 }
 
+interface Waiting {
+  forgotten: boolean
+}
+
 export interface Orphans {
   /** The inode lost its last name, or never had one. */
   unlinked(ino: number): void
@@ -41,7 +45,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   const { engine, tree, data, clock, options } = parts
   const stopped = new CancelSource()
   const ctx = backgroundContext(stopped)
-  const waiting = new Map<number, { held: boolean }>() // unlinked, still open or known to the door
+  const waiting = new Map<number, Waiting>() // unlinked, still open or known to the door
   const queue: Orphan[] = []
   const dead = new Set<number>()
   let timer: Timer | undefined
@@ -55,9 +59,12 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
     if (working === undefined) timer ??= clock.after(RECLAIM_AFTER_MS, () => void settle())
   }
 
+  /** Asked anew each time where the door can tell: it learns of a node only with our answer. */
+  const isHeld = (ino: number, orphan: Waiting): boolean => (options.isHeld === undefined ? !orphan.forgotten : options.isHeld(ino))
+
   const judge = (ino: number): void => {
     const orphan = waiting.get(ino)
-    if (orphan !== undefined && !orphan.held && !openNodes.has(ino)) reclaimable(ino)
+    if (orphan !== undefined && !openNodes.has(ino) && !isHeld(ino, orphan)) reclaimable(ino)
   }
 
   /** Bytes first, one inode after the other; then all of these inodes go in one transaction. */
@@ -107,7 +114,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   return {
     unlinked(ino) {
       if (waiting.has(ino) || dead.has(ino)) return
-      waiting.set(ino, { held: options.isHeld === undefined || options.isHeld(ino) })
+      waiting.set(ino, { forgotten: false })
       judge(ino)
     },
     linked: (ino) => void waiting.delete(ino),
@@ -115,7 +122,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
       if (waiting.size === 0) return
       const orphan = waiting.get(ino)
       if (orphan === undefined) return
-      orphan.held = false
+      orphan.forgotten = true
       judge(ino)
     },
     closed(ino) {

@@ -145,7 +145,7 @@ export function driveVfs(vfs: OpenedVfs, { tick, close }: DriveOptions): Driver 
     await vfs.setattr(ctx, node, { ...NOTHING, ...change }, handle)
   }
   const owner = (uid: number, gid: number): Partial<SetAttr> =>
-    ({ valid: (uid === -1 ? 0 : V.SET_UID) | (gid === -1 ? 0 : V.SET_GID) | V.SET_KILL_SUIDGID, uid, gid })
+    ({ valid: (uid === -1 ? 0 : V.SET_UID) | (gid === -1 ? 0 : V.SET_GID), uid, gid })
 
   const list = async (ctx: Context, node: number): Promise<string[]> => {
     const names: string[] = []

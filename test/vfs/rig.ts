@@ -1,0 +1,68 @@
+/** Pools for tests of the vfs: an engine, a tree, a data floor and a vfs over them, made fresh. */
+import { rootContext, seededRandom, systemClock } from '../../src/sys/index.js'
+import type { Clock, Context } from '../../src/sys/index.js'
+import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
+import type { Engine, MemoryOptions, MemoryServer } from '../../src/engine/index.js'
+import { openTree } from '../../src/meta/index.js'
+import type { Tree } from '../../src/meta/index.js'
+import type { Store, StoreStatus } from '../../src/store/index.js'
+import { openVfs } from '../../src/vfs/index.js'
+import type { OpenedVfs, VfsOptions } from '../../src/vfs/index.js'
+import { openPlainData } from './plain-data.js'
+import type { PlainData } from './plain-data.js'
+
+export const NAME_KEY = seededRandom(7).bytes(16)
+
+export interface Rig {
+  readonly engine: Engine
+  readonly tree: Tree
+  readonly data: PlainData
+  readonly vfs: OpenedVfs
+  close(): Promise<void>
+}
+
+export interface RigOptions {
+  readonly clock?: Clock
+  readonly memory?: Omit<MemoryOptions, 'server' | 'clock'>
+  readonly vfs?: VfsOptions
+  /** A pool that was formatted before. */
+  readonly server?: MemoryServer
+}
+
+/** Makes a root directory in a new pool. */
+export async function formatTree(engine: Engine, tree: Tree, clock: Clock, mode = 0o755): Promise<void> {
+  const now = { sec: 0, nsec: 0 }
+  clock.realtime(now)
+  const op = { ctx: rootContext, now, check: false, session: engine.session }
+  await engine.transact(rootContext, (tx) => tree.format(tx, op, { mode, uid: 0, gid: 0 }))
+}
+
+const unused = (): never => {
+  throw new Error('the plain data floor asks no store')
+}
+const STORE_STATUS: StoreStatus = { sizeBytes: 2 ** 30, usedBytes: 2 ** 28, freeBytes: 2 ** 30 - 2 ** 28, dirtyBytes: 0, freeExtents: 1 }
+const noStore: Store = {
+  kind: 'space', allocate: unused, release: unused, commitAllocated: unused, commitFreed: unused, freed: unused, read: unused, write: unused, hold: unused, unhold: unused,
+  sync: unused, status: () => STORE_STATUS, close: () => Promise.resolve(),
+}
+
+/** Memory all the way down. */
+export async function openRig({ clock = systemClock, memory = {}, vfs: options = {}, server }: RigOptions = {}): Promise<Rig> {
+  const fresh = server === undefined
+  const engine = openMemory({ ...memory, clock, server: server ?? makeMemoryServer() })
+  const tree = openTree({ hashKey: NAME_KEY })
+  if (fresh) await formatTree(engine, tree, clock)
+  const data = openPlainData(engine)
+  const vfs = openVfs({ engine, tree, data, store: noStore, clock, options })
+  return {
+    engine, tree, data, vfs,
+    async close() {
+      await vfs.close()
+      await data.close()
+      await engine.close()
+    },
+  }
+}
+
+export const caller = (uid: number, gid = uid, groups: readonly number[] = [gid]): Context =>
+  ({ uid, gid, pid: 1, groups, deadlineMs: Infinity, signal: undefined, traceId: 0 })
