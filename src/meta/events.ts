@@ -25,14 +25,16 @@ export interface Change {
   readonly toIno: number
 }
 
-const NOTHING: Omit<Change, 'kind' | 'ino'> = { mode: 0, parent: 0, name: '', toParent: 0, toName: '', toIno: 0 }
+const NUMBER: Record<ChangeKind, number> = {
+  make: 1, link: 2, unlink: 3, rmdir: 4, rename: 5, exchange: 6, attributes: 7, content: 8, xattr: 9, atime: 10, forget: 11, snapshot: 12
+}
 
 export function encodeChange(change: Pick<Change, 'kind' | 'ino'> & Partial<Change>): Uint8Array {
-  const { kind, ino, mode, parent, name, toParent, toName, toIno } = { ...NOTHING, ...change }
+  const { kind, ino, mode = 0, parent = 0, name = '', toParent = 0, toName = '', toIno = 0 } = change
   const bytes = Buffer.alloc(HEAD_BYTES + name.length + toName.length)
   const v = viewOf(bytes)
   bytes[0] = EVENT_VERSION                      // version
-  bytes[1] = KINDS.indexOf(kind) + 1            // kind, from 1
+  bytes[1] = NUMBER[kind]                       // kind
   v.setUint16(2, 0, true)                       // zero
   v.setUint32(4, mode, true)                    // mode
   set64(v, 8, ino)                              // inode
@@ -41,8 +43,8 @@ export function encodeChange(change: Pick<Change, 'kind' | 'ino'> & Partial<Chan
   set64(v, 32, toIno)                           // to: what was there 0: nothing
   v.setUint16(40, name.length, true)            // name's length
   v.setUint16(42, toName.length, true)          // to: name's length; then the names
-  bytes.latin1Write(name, HEAD_BYTES)
-  bytes.latin1Write(toName, HEAD_BYTES + name.length)
+  if (name.length > 0) bytes.latin1Write(name, HEAD_BYTES)
+  if (toName.length > 0) bytes.latin1Write(toName, HEAD_BYTES + name.length)
   return bytes
 }
 
