@@ -82,7 +82,7 @@ const isZero = (bytes: Uint8Array): boolean => {
 
 /** A bitmap after `op`; strict: every bit of a range must change. */
 function bitmapAfter(key: Key, base: Uint8Array | undefined, op: BitsOp): Uint8Array {
-  const bitmap = base === undefined ? new Uint8Array(bitmapBytes(op.sizeBits)) : base.slice()
+  const bitmap = base === undefined ? new Uint8Array(bitmapBytes(op.sizeBits)) : new Uint8Array(base) // a copy: slice of a Buffer is none
   if (bitmap.length !== bitmapBytes(op.sizeBits)) throw brokenBits(key, 'has another size')
   for (let i = 0; i < op.ranges.length; i += 3) {
     const set = op.ranges[i] === 1
@@ -94,7 +94,7 @@ function bitmapAfter(key: Key, base: Uint8Array | undefined, op: BitsOp): Uint8A
 
 /** What replay does: the last change of a bit counts, whatever was there before. Undefined: no bit is left, no row. */
 export function bitmapReplayed(base: Uint8Array | undefined, sizeBits: number, ranges: readonly number[]): Uint8Array | undefined {
-  const bitmap = base === undefined || base.length !== bitmapBytes(sizeBits) ? new Uint8Array(bitmapBytes(sizeBits)) : base.slice()
+  const bitmap = base === undefined || base.length !== bitmapBytes(sizeBits) ? new Uint8Array(bitmapBytes(sizeBits)) : new Uint8Array(base) // a copy: slice of a Buffer is none
   for (let i = 0; i < ranges.length; i += 3) changeBits(bitmap, ranges[i] === 1, ranges[i + 1], ranges[i + 2])
   return isZero(bitmap) ? undefined : bitmap
 }

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { PosixError } from '../../src/sys/index.js'
 import { EngineError, openLmdb } from '../../src/engine/index.js'
 import type { Engine, LmdbOptions } from '../../src/engine/index.js'
+import { mapBytes } from '../../src/engine/lmdb/precheck.js'
 import { bytes, ctx, runSuite } from './suite.js'
 
 const folders = new WeakMap<Engine, string>()
@@ -87,8 +88,23 @@ test('what is missing, foreign or damaged is told', async () => {
 
 test('a damaged LMDB file is told', async () => {
   const folder = await filled()
-  writeFileSync(join(folder, 'meta', 'data.mdb'), Buffer.alloc(65536, 1))
-  await refuses(folder, 'ENGINE_ROWS_DAMAGED')
+  const path = join(folder, 'meta', 'data.mdb')
+  const good = readFileSync(path)
+  for (const bad of [Buffer.alloc(65536, 1), Buffer.alloc(65536), Buffer.alloc(0), good.subarray(0, 100), good.subarray(0, 8192), good.subarray(4096)]) {
+    writeFileSync(path, bad)
+    await refuses(folder, 'ENGINE_ROWS_DAMAGED')
+  }
+  const newer = Buffer.from(good)
+  newer[28] = 9
+  writeFileSync(path, newer)
+  await refuses(folder, 'ENGINE_NEWER_FORMAT')
+  rmSync(path)
+  await refuses(folder, 'ENGINE_ROWS_MISSING')
+})
+
+test('the map takes 1 TiB, or a quarter of a limited address space', () => {
+  assert.equal(mapBytes('Max address space         unlimited            unlimited            bytes'), 2 ** 40)
+  assert.equal(mapBytes('Max cpu time 5\nMax address space         4294967296            4294967296            bytes'), 2 ** 30)
 })
 
 test('a pool whose making was cut short is made anew', async () => {

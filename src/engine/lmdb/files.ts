@@ -84,7 +84,7 @@ async function create(options: FilesOptions): Promise<void> {
   } finally {
     io.close(fd)
   }
-  const tables = openTables(making, false)
+  const tables = openTables(making, 'make')
   const rows = tables.chunk()
   rows.system('pool', { uuid } satisfies PoolRow)
   rows.system('session', { session: 0, bootId: options.bootId, clean: true } satisfies SessionRow)
@@ -130,7 +130,7 @@ export async function openFiles(options: FilesOptions): Promise<EngineFiles> {
   let tables: Tables | undefined
   try {
     const header = readHeader(io, fd, logPath)
-    tables = openTables(metaPath, readOnly)
+    tables = openTables(metaPath, readOnly ? 'read' : 'write')
     const { pool, session, checkpoint } = readRows(tables)
     if (pool.uuid !== header.uuid) throw new EngineError('ENGINE_LOG_FOREIGN', `${logPath} belongs to another pool: put the pool's own log back.`)
     return { fd, header, tables, session, checkpoint }

@@ -15,10 +15,9 @@ import type { ChangeEvent, Key } from '../engine.js'
 import { EngineError } from '../errors.js'
 import { BITS, COUNTERS, countersEntry, entryOf, slotsOf, VALUE } from '../rows.js'
 import type { Cursor, Entry } from '../rows.js'
+import { mapBytes, precheck } from './precheck.js'
 
 export const FORMAT_VERSION = 1
-const MAP_BYTES = 2 ** 40 // of address space; less where there is less
-const MAP_BYTES_MIN = 2 ** 30
 
 /** Writes of one chunk; they are in LMDB, durably, when `done` resolves. */
 export interface Chunk {
@@ -101,20 +100,18 @@ const eventKey = (session: number, n: number): string => numberKey(session, 4) +
 export const damaged = (what: string, cause?: unknown): EngineError =>
   new EngineError('ENGINE_ROWS_DAMAGED', `${what}: run ogee fsck on the pool.`, cause)
 
-export function openTables(path: string, readOnly: boolean): Tables {
-  let root: RootDatabase<Uint8Array, string> | undefined
-  let refused: unknown
-  for (let mapSize = MAP_BYTES; root === undefined && mapSize >= MAP_BYTES_MIN; mapSize /= 4) {
-    try {
-      root = open<Uint8Array, string>({
-        path, readOnly, mapSize, maxDbs: 8, cache: false, encoding: 'binary', overlappingSync: false, noSync: false, noMemInit: false, noSubdir: false
-      })
-    } catch (e) {
-      refused = e // the address space may be limited: try a smaller map
-    }
+/** `path` is LMDB's folder; it exists. */
+export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Tables {
+  precheck(path, purpose)
+  let env: RootDatabase<Uint8Array, string>
+  try {
+    env = open<Uint8Array, string>({
+      path, readOnly: purpose === 'read', mapSize: mapBytes(), maxDbs: 8, cache: false, encoding: 'binary',
+      overlappingSync: false, noSync: false, noMemInit: false, noSubdir: false
+    })
+  } catch (e) {
+    throw damaged(`LMDB cannot open ${path}`, e)
   }
-  if (root === undefined) throw damaged(`LMDB cannot open ${path}`, refused)
-  const env = root
   const table = (name: string): Table => {
     try {
       return env.openDB<Uint8Array, string>(tableOptions(name))
