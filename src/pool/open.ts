@@ -10,8 +10,7 @@ import { EngineError, openLmdb } from '../engine/index.js'
 import type { Engine } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Data } from '../data/index.js'
-import { openTree } from '../meta/index.js'
-import type { Tree } from '../meta/index.js'
+import { changeContent, openTree, readContent } from '../meta/index.js'
 import { formatSpace, GROUP_BYTES, openSpace } from '../store/index.js'
 import type { Store } from '../store/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
@@ -100,7 +99,7 @@ export async function formatPool(folder: string, options: FormatOptions): Promis
     const engine = await engineOf(folder, options)
     try {
       await formatSpace({ engine, path: join(folder, SPACE_FILE), sizeBytes: superblock.sizeBytes, random })
-      const tree = openTree({ nameKey: superblock.nameKey })
+      const tree = openTree({ hashKey: superblock.nameKey })
       const root = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
       const op = { ctx: rootContext, now, check: false, session: engine.session }
       await engine.transact(rootContext, (tx) => tree.format(tx, op, root))
@@ -138,8 +137,8 @@ async function assemble(folder: string, superblock: Superblock, options: OpenOpt
     const space = await openSpace({ engine, path: join(folder, SPACE_FILE), clock })
     closers.push(() => space.close())
     const store = withinHost(space, folder, clock)
-    const tree = openTree({ nameKey: superblock.nameKey })
-    const data = openData({ engine, store, tree, clock })
+    const tree = openTree({ hashKey: superblock.nameKey })
+    const data = openData({ engine, store, clock, changeContent: changeContent(engine), readContent: readContent(engine) })
     closers.push(() => data.close())
     await data.recover(backgroundContext())
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })

@@ -38,10 +38,27 @@ async function umountOne(path: string, how: 'plain' | 'lazy'): Promise<void> {
   const pool = noteOf(mount)?.pool
   const watch = pool === undefined ? undefined : await daemonOf(pool, mount.device)
   if (watch !== undefined && pool !== undefined && how === 'lazy') await askSync(pool) // open files keep it; what is written is safe
-  await unmount(dir, how)
-  if (watch === undefined || pool === undefined) return
-  if (how === 'lazy' || mountsOfDevice(readMounts(), mount.device).length > 0) return await afterOneOfSeveral(pool, watch)
-  await afterLast(pool, watch, dir)
+  try {
+    await unmount(dir, how)
+    if (watch === undefined || pool === undefined) return
+    const last = how === 'plain' && mountsOfDevice(readMounts(), mount.device).length === 0
+    if (last && await begins(watch)) return await afterLast(pool, watch)
+    if (last) note(`${dir} is unmounted, but its daemon goes on: the pool is in use from another mount namespace.`)
+    await Promise.race([askSync(pool), watch.closed]) // mounted elsewhere, or kept by open files: what was written is safe
+  } finally {
+    watch?.stop()
+  }
+}
+
+/** Whether the daemon saw its last mount go. */
+function begins(watch: ClosedWatch): Promise<boolean> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(false), CLOSING_MS)
+    void watch.closing.then(() => {
+      clearTimeout(timer)
+      resolve(true)
+    })
+  })
 }
 
 function notMounted(dir: string, mounts: ReturnType<typeof readMounts>): Refusal {
@@ -62,21 +79,8 @@ function silence(e: unknown): undefined {
   throw e
 }
 
-/** The pool stays mounted elsewhere, or open files keep it: what was written is made durable all the same. */
-async function afterOneOfSeveral(pool: string, watch: ClosedWatch): Promise<void> {
-  const ended = systemClock.sleep(CLOSING_MS).then(() => false)
-  const synced = askSync(pool).then(() => true)
-  await Promise.race([synced, watch.closed.then(() => true), ended.then(() => synced)])
-  process.exitCode ??= 0
-  setImmediate(() => process.exit()) // the daemon goes on, and with it the connection that listens
-}
-
-async function afterLast(pool: string, watch: ClosedWatch, dir: string): Promise<void> {
-  const begins = await Promise.race([watch.closing.then(() => true), systemClock.sleep(CLOSING_MS).then(() => false)])
-  if (!begins) { // mounted in another mount namespace, or held open from there
-    note(`${dir} is unmounted, but its daemon goes on: the pool is in use from another mount namespace.`)
-    return await afterOneOfSeveral(pool, watch)
-  }
+/** The daemon is closing the pool: to the end of it, when the lock is free. */
+async function afterLast(pool: string, watch: ClosedWatch): Promise<void> {
   const beganMs = systemClock.monotonicMs()
   const patience = systemClock.after(PATIENCE_MS, () => note(`making everything in pool ${pool} durable: waiting for its daemon.`))
   const failure = await watch.closed

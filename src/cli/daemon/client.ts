@@ -20,6 +20,8 @@ interface Question {
   readonly timeoutMs: number | undefined
   /** Given each line of an answer as it comes; the whole answer if undefined. */
   readonly onLine?: (line: string) => void
+  /** Ends the wait: as if there were no daemon. */
+  readonly signal?: AbortSignal
 }
 
 /** The answer's text and status, or undefined: no daemon. */
@@ -29,7 +31,7 @@ function ask(folder: string, question: Question): Promise<{ status: number, text
   return new Promise<{ status: number, text: string } | undefined>((resolve, reject) => {
     const request = httpRequest({
       socketPath: `/proc/self/fd/${fd}/${SOCKET_FILE}`, method: question.method, path: question.path, timeout: question.timeoutMs,
-      headers: { host: 'ogee' }, agent: false
+      headers: { host: 'ogee' }, agent: false, signal: question.signal
     })
     let begun = false
     request.on('response', (response: IncomingMessage) => {
@@ -44,10 +46,11 @@ function ask(folder: string, question: Question): Promise<{ status: number, text
         for (const line of lines) question.onLine(line)
       })
       response.on('end', () => resolve({ status: response.statusCode ?? 500, text }))
-      response.on('error', reject)
+      response.on('error', (e) => (question.signal?.aborted === true ? resolve(undefined) : reject(e)))
     })
     request.on('timeout', () => request.destroy(silent(folder)))
     request.on('error', (e) => {
+      if (question.signal?.aborted === true) return resolve(undefined)
       if (e instanceof Refusal || begun) return reject(e)
       switch (errnoOf(e)) {
         case ERRNO.ENOENT:
@@ -100,6 +103,8 @@ export interface ClosedWatch {
   readonly closing: Promise<void>
   /** Resolves when the pool is closed: undefined if all went well (or the daemon was not there), else what went wrong. */
   readonly closed: Promise<string | undefined>
+  /** Does not listen any more. */
+  stop(): void
 }
 
 /** Listens for the end of a daemon. Resolves once the daemon knows that we listen. */
@@ -107,9 +112,10 @@ export function watchClosed(folder: string): Promise<ClosedWatch> {
   return new Promise((listening) => {
     let begin: () => void = () => {}
     const closing = new Promise<void>((resolve) => { begin = resolve })
+    const abort = new AbortController()
     let last: Closing | undefined
     const closed = ask(folder, {
-      method: 'GET', path: CLOSED_PATH, timeoutMs: undefined,
+      method: 'GET', path: CLOSED_PATH, timeoutMs: undefined, signal: abort.signal,
       onLine(line) {
         if (line === '') return listening(watch) // the server's greeting
         const parsed = Closing.safeParse(JSON.parse(line))
@@ -127,7 +133,7 @@ export function watchClosed(folder: string): Promise<ClosedWatch> {
         begin()
         return `The daemon ended before it said that everything is durable (${e.message})`
       })
-    const watch: ClosedWatch = { closing, closed }
+    const watch: ClosedWatch = { closing, closed, stop: () => abort.abort() }
     void closed.then(() => listening(watch))
   })
 }
