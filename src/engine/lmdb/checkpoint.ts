@@ -14,6 +14,7 @@ import type { Clock, Context } from '../../sys/index.js'
 import { goneEntry, GONE } from '../rows.js'
 import type { Durability } from './durability.js'
 import type { CheckpointRow } from './files.js'
+import type { LogIo } from './io.js'
 import type { Layers } from './layers.js'
 import type { Log, LogPoint } from './log.js'
 import type { Tables } from './tables.js'
@@ -46,13 +47,14 @@ export interface CheckpointOptions {
   /** What the last checkpoint before this process held. */
   readonly checkpointSeq: number
   answersCount(): number
+  readonly step: LogIo['step']
   fail(why: string): Error
 }
 
 const breathe = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
-  const { clock, log, tables, layers, durability, eventsKept, fail } = options
+  const { clock, log, tables, layers, durability, eventsKept, step, fail } = options
   const hooks: CheckpointHook[] = []
   const hookContexts = new WeakSet<Context>()
   let frozenAt: LogPoint & { answers: number } | undefined
@@ -88,9 +90,10 @@ export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
     const settle = async (done: Promise<void>): Promise<void> => {
       together.push(done)
       done.catch(() => {}) // awaited below, with the others
-      if (together.length >= CHUNKS_TOGETHER) {
+      if (together.length >= CHUNKS_TOGETHER || step !== undefined) {
         await Promise.all(together)
         together = []
+        await step?.('moving')
       }
       await breathe()
     }
@@ -131,13 +134,17 @@ export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
       await runHooks()
       frozenAt = { ...log.point(), answers: options.answersCount() }
       layers.freeze()
+      await step?.('frozen')
     }
     await durability.sync()
+    await step?.('synced')
     try {
       await move()
+      await step?.('moved')
       const mark = tables.chunk()
       mark.system('checkpoint', { address: frozenAt.address, seq: frozenAt.seq, chain: frozenAt.chain, answers: frozenAt.answers } satisfies CheckpointRow)
       await mark.done()
+      await step?.('marked')
     } catch (e) {
       throw judged(e)
     }
@@ -148,6 +155,7 @@ export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
     frozenAt = undefined
     waitMs = 0
     count++
+    await step?.('thawed')
     await trim()
     if (TRACE) traceLine('engine', `checkpoint ${count}: log ${log.usedBytes()} bytes used`)
   }

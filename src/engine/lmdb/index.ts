@@ -142,7 +142,7 @@ export async function openLmdb(options: LmdbOptions): Promise<Engine> {
 
   const durability = makeDurability({ log, clock, write, fail })
   const checkpoints = makeCheckpoints({
-    clock, log, tables, layers, durability, eventsKept, fail, checkpointSeq: checkpoint.seq, answersCount: () => answersCount
+    clock, log, tables, layers, durability, eventsKept, fail, checkpointSeq: checkpoint.seq, answersCount: () => answersCount, step: io.step
   })
 
   const find = (key: Key) => layers.find(key)

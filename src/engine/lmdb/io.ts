@@ -12,7 +12,11 @@ export interface LogIo {
   fallocate(fd: number, offset: number, length: number): number
   /** Off the loop. */
   fdatasync(fd: number): Promise<number>
+  /** A checkpoint came to this step, and LMDB has nothing under way: a test copies the folder here. */
+  step?(name: CheckpointStep): Promise<void>
 }
+
+export type CheckpointStep = 'frozen' | 'synced' | 'moving' | 'moved' | 'marked' | 'thawed'
 
 export const OPEN_TO_READ = O_RDONLY
 export const OPEN_TO_WRITE = O_RDWR
