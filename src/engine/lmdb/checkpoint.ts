@@ -167,7 +167,7 @@ export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
   }
 
   function start(): Promise<void> {
-    const mine = once().catch((e: unknown) => {
+    const mine = breathe().then(once).catch((e: unknown) => { // later: whoever commits in it must find it running
       waitMs = Math.min(10_000, waitMs * 2 + 100)
       throw e
     }).finally(() => (running = undefined))
