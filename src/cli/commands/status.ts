@@ -1,7 +1,7 @@
 /** `ogee status`: one pool in detail, or all that are mounted. Never touches a mount: it asks daemons and reads superblocks. */
 import Table from 'cli-table3'
 import type { Command } from 'commander'
-import { lockState, readSuperblock, refusalOf } from '../../pool/index.js'
+import { lockState, readSuperblock, Refusal, refusalOf } from '../../pool/index.js'
 import type { Superblock } from '../../pool/index.js'
 import { askStatus } from '../daemon/client.js'
 import type { Status } from '../daemon/messages.js'
@@ -102,7 +102,7 @@ async function lineOf(device: string, pool: string | null, mounts: string[]): Pr
     if (status?.device === device) return { pool, pid: status.pid, state: status.state, mounts, status }
     return { pool, pid: null, state: 'dead: mount it again', mounts, status: undefined }
   } catch (e) {
-    return { pool, pid: null, state: sentence(e).split(':')[0], mounts, status: undefined } // another user's
+    return { pool, pid: null, state: e instanceof Refusal && e.reason === 'denied' ? "another user's" : sentence(e), mounts, status: undefined }
   }
 }
 

@@ -11,7 +11,7 @@ import type { ClosedWatch } from '../daemon/client.js'
 import { mountPointName } from '../locate.js'
 import { MOUNT_TYPE, mountsOfDevice, readMounts, topMountAt } from '../mountinfo.js'
 import { note } from '../output.js'
-import { noteOf } from '../registry.js'
+import { mountOwner, noteOf } from '../registry.js'
 import { unmount } from '../unmounting.js'
 
 const PATIENCE_MS = 1000
@@ -35,6 +35,8 @@ async function umountOne(path: string, how: 'plain' | 'lazy'): Promise<void> {
   const mount = topMountAt(mounts, dir)
   if (mount === undefined) throw notMounted(dir, mounts)
   if (mount.type !== MOUNT_TYPE) throw new Refusal('usage', `${dir} is a mount of type ${mount.type}, not of Ogee: use umount ${dir}.`)
+  const uid = process.getuid?.() ?? 0
+  if (uid !== 0 && mountOwner(mount) !== uid) throw new Refusal('denied', `${dir} was mounted by user ${mountOwner(mount)}: unmount it as that user, or as root.`)
   const pool = noteOf(mount)?.pool
   const watch = pool === undefined ? undefined : await daemonOf(pool, mount.device)
   if (watch !== undefined && pool !== undefined && how === 'lazy') await askSync(pool) // open files keep it; what is written is safe
