@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { rootContext as root, systemClock } from '../../src/sys/index.js'
+import { rootContext as root } from '../../src/sys/index.js'
 import { ROOT_NODE } from '../../src/vfs/index.js'
 import type { Attr } from '../../src/vfs/index.js'
-import { openRig } from './rig.js'
+import { hurriedClock, openRig } from './rig.js'
 import type { Rig } from './rig.js'
 
 interface Seen {
@@ -46,8 +46,7 @@ describe('readdir', () => {
       await fc.assert(fc.asyncProperty(
         fc.nat({ max: 150 }), fc.array(fc.integer({ min: 1, max: 90 }), { minLength: 1 }), fc.array(step, { maxLength: 60 }), fc.boolean(),
         async (count, rooms, steps, withAttr) => {
-          const clock = { ...systemClock, sleep: () => new Promise<void>((resolve) => setImmediate(resolve)) }
-          const rig = await openRig(slow ? { clock, memory: { latencyMs: [1, 1] } } : {})
+          const rig = await openRig(slow ? { clock: hurriedClock, memory: { latencyMs: [1, 1] } } : {})
           const stays = new Set<string>()
           await Promise.all(Array.from({ length: count }, async (_, i) => {
             stays.add(`stays-${String(i)}`)

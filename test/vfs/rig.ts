@@ -25,8 +25,10 @@ export interface RigOptions {
   readonly clock?: Clock
   readonly memory?: Omit<MemoryOptions, 'server' | 'clock'>
   readonly vfs?: VfsOptions
-  /** A pool that was formatted before. */
+  /** The database of a pool that was made before. */
   readonly server?: MemoryServer
+  /** Any other new engine. */
+  readonly engine?: Engine
 }
 
 /** Makes a root directory in a new pool. */
@@ -46,10 +48,13 @@ const noStore: Store = {
   sync: unused, status: () => STORE_STATUS, close: () => Promise.resolve(),
 }
 
-/** Memory all the way down. */
-export async function openRig({ clock = systemClock, memory = {}, vfs: options = {}, server }: RigOptions = {}): Promise<Rig> {
+/** Without latency: sleeping is a turn of the event loop. */
+export const hurriedClock: Clock = { ...systemClock, sleep: () => new Promise<void>((resolve) => setImmediate(resolve)) }
+
+/** Memory all the way down, unless an engine is given. */
+export async function openRig({ clock = systemClock, memory = {}, vfs: options = {}, server, engine: given }: RigOptions = {}): Promise<Rig> {
   const fresh = server === undefined
-  const engine = openMemory({ ...memory, clock, server: server ?? makeMemoryServer() })
+  const engine = given ?? openMemory({ ...memory, clock, server: server ?? makeMemoryServer() })
   const tree = openTree({ hashKey: NAME_KEY })
   if (fresh) await formatTree(engine, tree, clock)
   const data = openPlainData(engine)

@@ -7,7 +7,7 @@ import { FALLOC_PUNCH_HOLE, ROOT_NODE, SET_MODE, SET_SIZE } from '../../src/vfs/
 import type { SetAttr } from '../../src/vfs/index.js'
 import { makeMemoryServer } from '../../src/engine/index.js'
 import { expectErrno } from './posix/table.js'
-import { caller, formatTree, openRig } from './rig.js'
+import { caller, formatTree, hurriedClock, openRig } from './rig.js'
 import type { Rig } from './rig.js'
 
 
@@ -127,8 +127,7 @@ describe('handles and nodes', () => {
 })
 
 describe('races', () => {
-  const slow = { ...systemClock, sleep: () => new Promise<void>((resolve) => setImmediate(resolve)) }
-  for (const [title, options] of [['in one process', {}], ['over a remote engine', { clock: slow, memory: { latencyMs: [1, 2] as const, conflictChance: 0.2 } }]] as const) {
+  for (const [title, options] of [['in one process', {}], ['over a remote engine', { clock: hurriedClock, memory: { latencyMs: [1, 2] as const, conflictChance: 0.2 } }]] as const) {
     test(`create, ${title}: all get the same file, with O_EXCL one`, async () => {
       const rig = await openRig(options)
       const made = await Promise.all(Array.from({ length: 8 }, () => makeFile(rig, 'shared')))
