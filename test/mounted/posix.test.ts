@@ -6,6 +6,7 @@ import path from 'node:path'
 import readline from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { people, type Case, type Step, type Value } from '../posix/posix.js'
+import { aclCases } from '../posix/acl.js'
 import { namespaceCases } from '../posix/namespace.js'
 import { attributeCases } from '../posix/attributes.js'
 import { contentCases } from '../posix/content.js'
@@ -38,7 +39,7 @@ function assertGives(want: Value, got: Value, where: string): void {
 
 const told = ({ op, args, who }: Step) => `${who}: ${op}(${args.map((arg) => JSON.stringify(arg).slice(0, 60)).join(', ')})`
 
-const tables: Readonly<Record<string, readonly Case[]>> = { paths: pathCases, namespace: namespaceCases, attributes: attributeCases, content: contentCases }
+const tables: Readonly<Record<string, readonly Case[]>> = { paths: pathCases, namespace: namespaceCases, attributes: attributeCases, content: contentCases, acl: aclCases }
 
 for (const [name, cases] of Object.entries(tables))
   programTest(`posix: ${name}, ${cases.length} cases`, { timeoutMs: 120_000 }, async ({ dir }, t) => {

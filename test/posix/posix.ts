@@ -71,6 +71,9 @@ export const setxattr = (path: string, name: string, value: string, flags = 0) =
 export const getxattr = (path: string, name: string) => step('getxattr', path, name)
 export const listxattr = (path: string) => step('listxattr', path)
 export const removexattr = (path: string, name: string) => step('removexattr', path, name)
+/** setfacl(1) with these words; getfacl(1) as one line, ids as numbers. */
+export const setfacl = (words: string, path: string) => step('setfacl', words, path)
+export const getfacl = (path: string) => step('getfacl', path)
 /** lstat, and of it what is named. */
 export const has = (path: string, fields: { readonly [name: string]: Value }) => gives(fields, step('lstat', path))
 export const fhas = (fd: string, fields: { readonly [name: string]: Value }) => gives(fields, step('fstat', fd))

@@ -1,6 +1,6 @@
 # Makes the calls of test/posix/posix.ts on a real mount: one JSON request a line in, one answer a line out.
 # Request: {"dir", "op", "args", "uid", "gid", "groups", "umask"}; answer: {"errno": name} or {"value": anything}.
-import ctypes, errno, json, os, stat, sys, time
+import ctypes, errno, json, os, stat, subprocess, sys, time
 
 libc = ctypes.CDLL(None, use_errno=True)
 fds, remembered = {}, {}
@@ -44,7 +44,14 @@ def changed(paths):
 def access(path, mode):
     checked(libc.faccessat(-100, os.fsencode(path), sum({"r": 4, "w": 2, "x": 1}[c] for c in mode), 0x200))  # AT_EACCESS
 
+def program(*command):
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    if ran.returncode != 0: raise OSError(next((code for code in errno.errorcode if os.strerror(code) in ran.stderr), errno.EIO), ran.stderr)
+    return ran.stdout
+
 calls = {
+    "setfacl": lambda spec, path: program("setfacl", *spec.split(), path) and None,
+    "getfacl": lambda path: ",".join(line.split("\t")[0] for line in program("getfacl", "-cpnE", path).split("\n") if line),
     "create": lambda path, mode: os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)),
     "open": opened,
     "tmpfile": lambda path, fd, mode: opened(path, "TMPFILE RDWR", fd, mode),
