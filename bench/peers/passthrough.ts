@@ -2,6 +2,8 @@
  * libfuse's passthrough_ll, the thinnest FUSE file system there is: each request is the same call on a folder below.
  *   - It is built from libfuse's own example, optimised, and run with cache=always: the kernel caches all it may, which is its best case.
  *   - It keeps a descriptor per inode that the kernel knows, so its limit is raised to the hard one; folders bigger than that are not for it.
+ *   - It finds an inode by walking a list of all that the kernel knows: 25 us more per lookup at 6,000. Works that make names drop the caches before
+ *     each round, so that it starts with a short list.
  *   - `-s` is the loop with one thread; which of the two is faster depends on the work.
  */
 import { existsSync, mkdirSync } from 'node:fs'
