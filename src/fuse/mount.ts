@@ -156,9 +156,16 @@ export async function remount(dir: string, flags: readonly string[]): Promise<vo
 /** "0:57" of the mount at DIR, without touching it. */
 export const mountedDevice = (dir: string): string | undefined => topMountAt(readMounts(), dir)?.device
 
-/** Cuts the connection: all its requests fail, in flight and later (ECONNABORTED, ENOTCONN). For a daemon that hangs. */
-export function abortConnection(device: string): void {
-  writeFileSync(`/sys/fs/fuse/connections/${device.split(':')[1]}/abort`, '1')
+const CONNECTIONS = '/sys/fs/fuse/connections'
+
+/**
+ * Cuts the connection: all its requests fail, in flight and later (ECONNABORTED, ENOTCONN). For a daemon that hangs.
+ * Mounts the kernel's control file system if nobody has (a minimal system or a container). Root, or who mounted.
+ */
+export async function abortConnection(device: string): Promise<void> {
+  if (topMountAt(readMounts(), CONNECTIONS) === undefined)
+    sys.check(await sys.mountOffLoop('fusectl', CONNECTIONS, 'fusectl', 0, null), 'mount', CONNECTIONS)
+  writeFileSync(`${CONNECTIONS}/${device.split(':')[1]}/abort`, '1')
 }
 
 /** Lets the kernel read ahead further than its 128 KiB. Root only; elsewhere the default stays. False: it stayed. */
