@@ -67,7 +67,8 @@ function number(option: string, value: string | undefined, base: 8 | 10, max: nu
 /** Concerns mount(8), the boot or a desktop, not us. */
 const IGNORED = new Set(['auto', 'noauto', 'nofail', '_netdev', 'owner', 'group', 'nouser', 'nousers', 'noowner', 'nogroup', 'silent', 'loud', 'async',
   'dirasync', 'iversion', 'noiversion', 'nolazytime', 'lazytime', 'nomand', 'diratime', 'norelatime', 'nostrictatime', 'hard_remove', 'auto_unmount', 'intr', 'nointr'])
-const IGNORED_VALUES = /^(x-|X-|comment(=|$)|user=|uhelper=|helper=|subtype=)/
+/** The last four: mount(8) puts the kernel's own options into a remount. */
+const IGNORED_VALUES = /^(x-|X-|comment(=|$)|user=|uhelper=|helper=|subtype=|fd=|rootmode=|user_id=|group_id=)/
 
 const UID_MAX = 4294967294
 

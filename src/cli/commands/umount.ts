@@ -3,8 +3,9 @@
  *   - The daemon's last words are listened for before the mount goes, so that a failure to make bytes durable is told here.
  *   - A mount whose daemon is dead is only taken off.
  */
+import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { lockState, Refusal } from '../../pool/index.js'
+import { Refusal } from '../../pool/index.js'
 import { systemClock } from '../../sys/index.js'
 import { askStatus, askSync, watchClosed } from '../daemon/client.js'
 import type { ClosedWatch } from '../daemon/client.js'
@@ -16,6 +17,7 @@ import { unmount } from '../unmounting.js'
 
 const PATIENCE_MS = 1000
 const CLOSING_MS = 2000
+const CLOSE_MS = 600_000
 const LOOK_MS = 5
 
 export const addUmount = (program: Command): void => {
@@ -38,13 +40,14 @@ async function umountOne(path: string, how: 'plain' | 'lazy'): Promise<void> {
   const uid = process.getuid?.() ?? 0
   if (uid !== 0 && mountOwner(mount) !== uid) throw new Refusal('denied', `${dir} was mounted by user ${mountOwner(mount)}: unmount it as that user, or as root.`)
   const pool = noteOf(mount)?.pool
-  const watch = pool === undefined ? undefined : await daemonOf(pool, mount.device)
+  const daemon = pool === undefined ? undefined : await daemonOf(pool, mount.device)
+  const watch = daemon?.watch
   if (watch !== undefined && pool !== undefined && how === 'lazy') await askSync(pool) // open files keep it; what is written is safe
   try {
     await unmount(dir, how)
-    if (watch === undefined || pool === undefined) return
+    if (daemon === undefined || watch === undefined || pool === undefined) return
     const last = how === 'plain' && mountsOfDevice(readMounts(), mount.device).length === 0
-    if (last && await begins(watch)) return await afterLast(pool, watch)
+    if (last && await begins(watch)) return await afterLast(pool, daemon.pid, watch)
     if (last) note(`${dir} is unmounted, but its daemon goes on: the pool is in use from another mount namespace.`)
     await Promise.race([askSync(pool), watch.closed]) // mounted elsewhere, or kept by open files: what was written is safe
   } finally {
@@ -70,9 +73,9 @@ function notMounted(dir: string, mounts: ReturnType<typeof readMounts>): Refusal
 }
 
 /** Listens to the daemon, if this mount is its. */
-async function daemonOf(pool: string, device: string): Promise<ClosedWatch | undefined> {
+async function daemonOf(pool: string, device: string): Promise<{ readonly pid: number, readonly watch: ClosedWatch } | undefined> {
   const status = await askStatus(pool).catch(silence)
-  return status?.device === device ? watchClosed(pool) : undefined
+  return status?.device === device ? { pid: status.pid, watch: await watchClosed(pool) } : undefined
 }
 
 /** A daemon that hangs, or is not for us to ask, must not keep a mount on. */
@@ -81,15 +84,22 @@ function silence(e: unknown): undefined {
   throw e
 }
 
-/** The daemon is closing the pool: to the end of it, when the lock is free. */
-async function afterLast(pool: string, watch: ClosedWatch): Promise<void> {
+/** Zombies do nothing any more: in a container without an init nobody collects them. */
+function isAlive(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+  } catch {
+    return false // gone
+  }
+}
+
+/** The daemon is closing the pool: to the end of it, when its process is gone. */
+async function afterLast(pool: string, pid: number, watch: ClosedWatch): Promise<void> {
   const beganMs = systemClock.monotonicMs()
   const patience = systemClock.after(PATIENCE_MS, () => note(`making everything in pool ${pool} durable: waiting for its daemon.`))
   const failure = await watch.closed
-  while (lockState(pool).held && systemClock.monotonicMs() - beganMs < 600_000) {
-    if ((await askStatus(pool).catch(silence))?.state === 'serving') break // a new daemon has it already
-    await systemClock.sleep(LOOK_MS)
-  }
+  while (isAlive(pid) && systemClock.monotonicMs() - beganMs < CLOSE_MS) await systemClock.sleep(LOOK_MS)
   patience.stop()
   if (failure !== undefined) throw new Refusal('failed', `${failure.replace(/\.$/, '')}: what was written last may be lost; see ${pool}/daemon.log.`)
 }
