@@ -10,7 +10,7 @@ import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { FILE_MAX_BYTES, NOW } from '../data/index.js'
-import type { ContentEffects } from '../data/index.js'
+import type { Content, ContentEffects } from '../data/index.js'
 import { inodeOf, isDirectory, isRegular, requireWritable, then, timeNow } from './core.js'
 import type { Core } from './core.js'
 import type { Atimes } from './atime.js'
@@ -46,6 +46,11 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
     return file
   }
 
+  /** Without an open file nobody looked yet what this is. */
+  const regular = (ctx: Context, node: Node): MaybePromise<void> => then(inodeOf(core, ctx, node), (inode) => {
+    if (!isRegular(inode)) throw new PosixError(isDirectory(inode) ? 'EISDIR' : 'EINVAL')
+  })
+
   const effectsOf = (ctx: Context, killSuidgid: boolean): ContentEffects =>
     ({ touch: timeNow(core), killSuidgid: killSuidgid || (core.checks && ctx.uid !== 0) })
 
@@ -77,6 +82,10 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
     read(ctx, node, handle, offsetBytes, lengthBytes, into, at) {
       const file = readable(handle, node)
       if (offsetBytes < 0) throw new PosixError('EINVAL')
+      if (file === undefined) {
+        const checked = regular(ctx, node)
+        if (checked instanceof Promise) return checked.then(() => data.read(ctx, node, NOW, offsetBytes, lengthBytes, into, at))
+      }
       if (file === undefined || !file.noAtime) atimes.touch(node, file?.node)
       return data.read(ctx, node, NOW, offsetBytes, lengthBytes, into, at)
     },
@@ -88,7 +97,10 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       if (offsetBytes < 0) throw new PosixError('EINVAL')
       if (!append && offsetBytes + lengthBytes > FILE_MAX_BYTES) throw new PosixError('EFBIG')
       const where = append ? 'end' : offsetBytes
-      const written = data.write(ctx, node, where, from, at, lengthBytes, effectsOf(ctx, how.killSuidgid)).then(() => {
+      const effects = effectsOf(ctx, how.killSuidgid)
+      const write = (): Promise<Content> => data.write(ctx, node, where, from, at, lengthBytes, effects)
+      const checked = file === undefined ? regular(ctx, node) : undefined
+      const written = (checked instanceof Promise ? checked.then(write) : write()).then(() => {
         writeout.wrote(node, lengthBytes)
         if (file !== undefined) file.node.atimeSettled = false
         return lengthBytes
@@ -135,6 +147,8 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
     async copyFileRange(ctx, fromNode, fromHandle, fromOffset, toNode, toHandle, toOffset, lengthBytes) {
       const source = readable(fromHandle, fromNode)
       const target = writable(toHandle, toNode)
+      if (source === undefined) await regular(ctx, fromNode)
+      if (target === undefined) await regular(ctx, toNode)
       if (target !== undefined && target.append) throw new PosixError('EBADF')
       if (fromOffset < 0 || toOffset < 0 || lengthBytes < 0) throw new PosixError('EINVAL')
       if (fromNode === toNode && Math.abs(fromOffset - toOffset) < lengthBytes) throw new PosixError('EINVAL')

@@ -6,7 +6,7 @@ import { makeMemoryServer } from '../../src/engine/index.js'
 import { NOW } from '../../src/data/index.js'
 import { ROOT_NODE } from '../../src/vfs/index.js'
 import { expectErrno } from './posix/table.js'
-import { formatTree, openRig } from './rig.js'
+import { openRig } from './rig.js'
 import type { Rig } from './rig.js'
 
 const inodeOf = (rig: Rig, ino: number): unknown => rig.tree.inode(rig.engine.reader(root), ino, NOW)
@@ -88,7 +88,6 @@ describe('an unlinked inode', () => {
     const server = makeMemoryServer()
     const clock = manualClock()
     const dead = await openRig({ clock, server })
-    await formatTree(dead.engine, dead.tree, clock)
     const unnamed = await dead.vfs.tmpfile(root, ROOT_NODE, 0o600, 0, O_RDWR)
     const inos = [unnamed.attr.ino]
     for (let i = 0; i < 150; i++) {

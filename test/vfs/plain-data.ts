@@ -32,10 +32,12 @@ interface Bytes {
   held: Set<number>
 }
 
-export function openPlainData(engine: Engine): PlainData {
+/** What the files of a pool hold: handed on when it is opened again. */
+export type PlainFiles = Map<number, Bytes>
+
+export function openPlainData(engine: Engine, files: PlainFiles = new Map()): PlainData {
   const change = changeContent(engine)
   const content = readContent(engine)
-  const files = new Map<number, Bytes>()
   const tails = new Map<number, Promise<unknown>>()
   const failing = new Set<number>()
   const synced: number[] = []

@@ -3,13 +3,14 @@ import { rootContext, seededRandom, systemClock } from '../../src/sys/index.js'
 import type { Clock, Context } from '../../src/sys/index.js'
 import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
 import type { Engine, MemoryOptions, MemoryServer } from '../../src/engine/index.js'
+import { NOW } from '../../src/data/index.js'
 import { openTree } from '../../src/meta/index.js'
 import type { Tree } from '../../src/meta/index.js'
 import type { Store, StoreStatus } from '../../src/store/index.js'
-import { openVfs } from '../../src/vfs/index.js'
+import { openVfs, ROOT_NODE } from '../../src/vfs/index.js'
 import type { OpenedVfs, VfsOptions } from '../../src/vfs/index.js'
 import { openPlainData } from './plain-data.js'
-import type { PlainData } from './plain-data.js'
+import type { PlainData, PlainFiles } from './plain-data.js'
 
 export const NAME_KEY = seededRandom(7).bytes(16)
 
@@ -27,12 +28,14 @@ export interface RigOptions {
   readonly vfs?: VfsOptions
   /** The database of a pool that was made before. */
   readonly server?: MemoryServer
-  /** Any other new engine. */
+  /** Any other engine, opened. */
   readonly engine?: Engine
+  /** What is in the files of a pool that was made before. */
+  readonly files?: PlainFiles
 }
 
 /** Makes a root directory in a new pool. */
-export async function formatTree(engine: Engine, tree: Tree, clock: Clock, mode = 0o755): Promise<void> {
+async function formatTree(engine: Engine, tree: Tree, clock: Clock, mode = 0o755): Promise<void> {
   const now = { sec: 0, nsec: 0 }
   clock.realtime(now)
   const op = { ctx: rootContext, now, check: false, session: engine.session }
@@ -52,12 +55,11 @@ const noStore: Store = {
 export const hurriedClock: Clock = { ...systemClock, sleep: () => new Promise<void>((resolve) => setImmediate(resolve)) }
 
 /** Memory all the way down, unless an engine is given. */
-export async function openRig({ clock = systemClock, memory = {}, vfs: options = {}, server, engine: given }: RigOptions = {}): Promise<Rig> {
-  const fresh = server === undefined
+export async function openRig({ clock = systemClock, memory = {}, vfs: options = {}, server, engine: given, files }: RigOptions = {}): Promise<Rig> {
   const engine = given ?? openMemory({ ...memory, clock, server: server ?? makeMemoryServer() })
   const tree = openTree({ hashKey: NAME_KEY })
-  if (fresh) await formatTree(engine, tree, clock)
-  const data = openPlainData(engine)
+  if ((await tree.inode(engine.reader(rootContext), ROOT_NODE, NOW)) === undefined && options.readOnly !== true) await formatTree(engine, tree, clock)
+  const data = openPlainData(engine, files)
   const vfs = openVfs({ engine, tree, data, store: noStore, clock, options })
   return {
     engine, tree, data, vfs,

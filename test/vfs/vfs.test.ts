@@ -1,13 +1,13 @@
 /** What front doors rely on beyond POSIX: answers in the tick, handles, stale nodes, races, read-only mounts, overrides. */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY, PosixError, rootContext as root, systemClock } from '../../src/sys/index.js'
+import { O_APPEND, O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_WRONLY, PosixError, rootContext as root } from '../../src/sys/index.js'
 import type { Context } from '../../src/sys/index.js'
 import { FALLOC_PUNCH_HOLE, ROOT_NODE, SET_MODE, SET_SIZE } from '../../src/vfs/index.js'
 import type { SetAttr } from '../../src/vfs/index.js'
 import { makeMemoryServer } from '../../src/engine/index.js'
 import { expectErrno } from './posix/table.js'
-import { caller, formatTree, hurriedClock, openRig } from './rig.js'
+import { caller, hurriedClock, openRig } from './rig.js'
 import type { Rig } from './rig.js'
 
 
@@ -113,7 +113,6 @@ describe('handles and nodes', () => {
     const seen = new Set<number>()
     for (let round = 0; round < 3; round++) {
       const rig = await openRig({ server })
-      if (round === 0) await formatTree(rig.engine, rig.tree, systemClock)
       await Promise.all(Array.from({ length: 1500 }, async (_, i) => {
         const { ino } = await rig.vfs.mknod(root, ROOT_NODE, `f${String(round)}-${String(i)}`, 0o644, 0, 0)
         assert.ok(!seen.has(ino))
@@ -145,7 +144,6 @@ describe('mount options', () => {
   test('read-only: every change is EROFS, reading works', async () => {
     const server = makeMemoryServer()
     const before = await openRig({ server })
-    await formatTree(before.engine, before.tree, systemClock)
     const { handle, attr: { ino } } = await makeFile(before, 'f')
     await before.vfs.write(root, ino, handle, 0, Buffer.from('text'), 0, 4, HOW)
     const rig = await openRig({ server, vfs: { readOnly: true } })
