@@ -67,6 +67,7 @@ export function openAtimes(parts: Parts): Atimes {
         }
       })
       for (const [ino, at] of written) if (pending.get(ino) === at) pending.delete(ino)
+      if (from + BATCH_MAX < inos.length) await clock.sleep(0) // others get their turn between batches
     }
   }
 

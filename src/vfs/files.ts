@@ -23,13 +23,11 @@ type Files = Pick<Vfs, 'read' | 'write' | 'fsync' | 'fallocate' | 'lseek' | 'cop
 
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
-/** copy_file_range: bytes in memory at once, and per call (the caller goes on with the rest). */
-const COPY_STEP_BYTES = 1024 * 1024
+/** copy_file_range, per call: its caller goes on with the rest, or is gone by then. */
 const COPY_CALL_BYTES = 16 * 1024 * 1024
 
 export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: Writeout): Files {
   const { data } = core
-  let copyBuffer: Uint8Array | undefined // one is kept; copies at the same time bring their own
 
   const writable = (handle: Handle, node: Node): OpenFile | undefined => {
     const file = handles.file(handle, node)
@@ -67,15 +65,6 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       throw e
     }
     if (file !== undefined) writeout.report(node, file)
-  }
-
-  const copyStep = async (ctx: Context, from: Node, fromOffset: number, to: Node, toOffset: number, lengthBytes: number, buffer: Uint8Array): Promise<number> => {
-    const got = await data.read(ctx, from, NOW, fromOffset, lengthBytes, buffer, 0)
-    if (got === 0) return 0
-    await data.write(ctx, to, toOffset, buffer, 0, got, effectsOf(ctx, ctx.uid !== 0))
-    writeout.wrote(to, got)
-    changed(to)
-    return got
   }
 
   return {
@@ -154,21 +143,10 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       if (fromNode === toNode && Math.abs(fromOffset - toOffset) < lengthBytes) throw new PosixError('EINVAL')
       const wanted = Math.min(lengthBytes, COPY_CALL_BYTES)
       if (toOffset + wanted > FILE_MAX_BYTES) throw new PosixError('EFBIG')
-      const buffer = copyBuffer ?? new Uint8Array(COPY_STEP_BYTES)
-      copyBuffer = undefined
-      let done = 0
-      try {
-        while (done < wanted && ctx.signal?.cancelled !== true) {
-          const step = Math.min(COPY_STEP_BYTES, wanted - done)
-          const got = await copyStep(ctx, fromNode, fromOffset + done, toNode, toOffset + done, step, buffer)
-          done += got
-          if (got < step) break
-        }
-      } catch (e) {
-        if (done === 0) throw e // else: what was copied counts, the next call fails
-      } finally {
-        copyBuffer = buffer
-      }
+      if (wanted === 0) return 0
+      const done = await data.copy(ctx, fromNode, NOW, fromOffset, toNode, toOffset, wanted, effectsOf(ctx, ctx.uid !== 0))
+      writeout.wrote(toNode, done)
+      changed(toNode)
       if (done > 0 && (source === undefined || !source.noAtime)) atimes.touch(fromNode, source?.node)
       if (target !== undefined && target.synchronous) await sync(ctx, toNode, target)
       return done

@@ -77,7 +77,6 @@ export function openVfs(parts: Parts): OpenedVfs {
     settle: orphans.settle,
 
     async close() {
-      await writeout.stop()
       await orphans.stop()
       await atimes.flush()
       atimes.stop()

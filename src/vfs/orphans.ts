@@ -14,6 +14,9 @@ import type { OpenNode, Parts } from './core.js'
 const RECLAIM_AFTER_MS = 20 // gathers an rm -rf into few transactions
 const RECLAIM_BATCH_MAX = 64
 const LEFTOVER_PAUSE_MS = 50
+/** An embedded engine commits without leaving the tick: after so long the loop gets its turn. */
+const WORK_MS = 1
+const REST_MS = 1
 
 interface Orphan {
   readonly ino: number
@@ -51,6 +54,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   let timer: Timer | undefined
   let working: Promise<void> | undefined
   let leftovers: Promise<void> | undefined
+  let restedMs = 0
 
   const reclaimable = (ino: number): void => {
     waiting.delete(ino)
@@ -84,12 +88,25 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   }
 
   const freeBytes = async (ino: number): Promise<boolean> => {
-    while (!stopped.cancelled) if (await data.reclaimStep(ctx, ino)) return true
+    while (!stopped.cancelled) {
+      if (await data.reclaimStep(ctx, ino)) return true
+      await breathe()
+    }
     return false
   }
 
+  const breathe = async (): Promise<void> => {
+    if (clock.monotonicMs() - restedMs < WORK_MS) return
+    await clock.sleep(REST_MS, stopped)
+    restedMs = clock.monotonicMs()
+  }
+
   const work = async (): Promise<void> => {
-    while (queue.length > 0 && !stopped.cancelled) await reclaim(queue.splice(0, RECLAIM_BATCH_MAX))
+    restedMs = clock.monotonicMs()
+    while (queue.length > 0 && !stopped.cancelled) {
+      await reclaim(queue.splice(0, RECLAIM_BATCH_MAX))
+      await breathe()
+    }
   }
 
   const settle = (): Promise<void> => {

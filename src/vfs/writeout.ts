@@ -2,18 +2,17 @@
  * When bytes go to the disk, and who learns that they did not.
  *   - Bytes of writes above LOGGED_MAX_BYTES go to the store first and are durable only after a sync; smaller ones ride in
  *     the log. So only files with such writes need a sync before a rename over another file, and only they are hurried.
- *   - What is written after a truncation to 0 is synced within HURRY_MS, until the file is closed (what ext4 does for
- *     programs that rewrite a file in place).
+ *   - What is written after a truncation to 0 is hurried, until the file is closed (what ext4 does for programs that rewrite
+ *     a file in place).
  *   - A failed write-out is told once to every file that was open when it failed; if none was, to the next opener.
  */
-import { backgroundContext, PosixError } from '../sys/index.js'
-import type { Context, Timer } from '../sys/index.js'
+import { PosixError } from '../sys/index.js'
+import type { Context } from '../sys/index.js'
 import { LOGGED_MAX_BYTES } from '../data/index.js'
 import type { Inode } from '../meta/index.js'
 import { isRegular } from './core.js'
 import type { Parts } from './core.js'
 
-const HURRY_MS = 500
 /** Bytes that nobody synced are on the disk well before this (contract: 5 s). */
 const WRITTEN_OUT_MS = 10_000
 
@@ -35,7 +34,6 @@ export interface Writeout {
   /** No handle is open any more, or the inode is gone. */
   closed(ino: number): void
   gone(ino: number): void
-  stop(): Promise<void>
 }
 
 export function openWriteout(parts: Parts): Writeout {
@@ -44,10 +42,7 @@ export function openWriteout(parts: Parts): Writeout {
   let unsyncedBefore = new Set<number>() // the same, older; forgotten once the pool has surely written them out
   let rotatedMs = clock.monotonicMs()
   const rewritten = new Set<number>() // truncated to 0 and not closed since
-  const due = new Set<number>()
   const failures = new Map<number, { count: number; told: boolean }>()
-  let timer: Timer | undefined
-  let hurrying: Promise<void> | undefined
 
   const noteUnsynced = (ino: number): void => {
     const nowMs = clock.monotonicMs()
@@ -78,20 +73,11 @@ export function openWriteout(parts: Parts): Writeout {
     }
   }
 
-  const hurry = async (): Promise<void> => {
-    timer = undefined
-    const inos = [...due]
-    due.clear()
-    for (const ino of inos) await sync(backgroundContext(), ino).catch(() => undefined) // recorded: fsync and close tell
-  }
-
   return {
     wrote(ino, lengthBytes) {
       if (lengthBytes <= LOGGED_MAX_BYTES) return
       noteUnsynced(ino)
-      if (rewritten.size === 0 || !rewritten.has(ino)) return
-      due.add(ino)
-      timer ??= clock.after(HURRY_MS, () => void (hurrying = hurry()))
+      if (rewritten.size > 0 && rewritten.has(ino)) data.hurry(ino)
     },
     truncatedToZero: (ino) => void rewritten.add(ino),
     sync,
@@ -116,12 +102,7 @@ export function openWriteout(parts: Parts): Writeout {
       unsynced.delete(ino)
       unsyncedBefore.delete(ino)
       rewritten.delete(ino)
-      due.delete(ino)
       failures.delete(ino)
-    },
-    async stop() {
-      timer?.stop()
-      await hurrying
     },
   }
 }

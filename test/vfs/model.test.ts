@@ -13,7 +13,7 @@ import fc from 'fast-check'
 import { errnoName, errnoOf, O_CREAT, O_EXCL, O_RDWR, rootContext as root, seededRandom } from '../../src/sys/index.js'
 import { makeMemoryServer, openLmdb } from '../../src/engine/index.js'
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, SET_MODE, SET_SIZE } from '../../src/vfs/index.js'
-import type { OpenedVfs, SetAttr } from '../../src/vfs/index.js'
+import type { Vfs, SetAttr } from '../../src/vfs/index.js'
 import { apply, cloneModel, describeNode, digest, newModel, ROOT, shownModel } from './model.js'
 import type { Model, ModelNode, Step } from './model.js'
 import { hurriedClock, openRig } from './rig.js'
@@ -21,7 +21,7 @@ import type { Rig } from './rig.js'
 
 /** Somewhere to open a pool again and again. */
 interface Place {
-  open(): Promise<{ readonly vfs: OpenedVfs; close(): Promise<void> }>
+  open(): Promise<{ readonly vfs: Vfs; close(): Promise<void> }>
   remove(): void
 }
 
@@ -34,7 +34,7 @@ interface Outcome {
   readonly given: number
 }
 
-async function doStep(vfs: OpenedVfs, s: Step): Promise<Outcome> {
+async function doStep(vfs: Vfs, s: Step): Promise<Outcome> {
   try {
     const result = await act(vfs, s)
     return typeof result === 'number' ? { text: `ino ${String(result)}`, given: result } : { text: result, given: 0 }
@@ -44,7 +44,7 @@ async function doStep(vfs: OpenedVfs, s: Step): Promise<Outcome> {
 }
 
 /** A number: the inode that the answer names. */
-async function act(vfs: OpenedVfs, s: Step): Promise<string | number> {
+async function act(vfs: Vfs, s: Step): Promise<string | number> {
   switch (s.op) {
     case 'create': {
       const flags = O_CREAT | O_RDWR | (s.exclusive ? O_EXCL : 0)
@@ -80,7 +80,7 @@ async function act(vfs: OpenedVfs, s: Step): Promise<string | number> {
   }
 }
 
-async function entriesOf(vfs: OpenedVfs, node: number): Promise<[string, number][]> {
+async function entriesOf(vfs: Vfs, node: number): Promise<[string, number][]> {
   const found: [string, number][] = []
   const { handle } = await vfs.opendir(root, node)
   await vfs.readdir(root, node, handle, 0, 0, { entry: (name, ino) => found.push([name, ino]) > 0 }, true)
@@ -89,7 +89,7 @@ async function entriesOf(vfs: OpenedVfs, node: number): Promise<[string, number]
 }
 
 /** The pool, described as shownModel does: the nodes that the model knows. */
-async function shownPool(vfs: OpenedVfs, inos: readonly number[]): Promise<string> {
+async function shownPool(vfs: Vfs, inos: readonly number[]): Promise<string> {
   const lines: string[] = []
   for (const ino of [...inos].sort((a, b) => a - b)) {
     const attr = await vfs.getattr(root, ino, 0)

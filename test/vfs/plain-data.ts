@@ -18,6 +18,7 @@ export interface PlainData extends Data {
   failNextSync(ino: number): void
   /** Inodes that were synced, in order. */
   readonly synced: number[]
+  readonly hurried: Set<number>
   /** Reads answer with a promise. */
   late: boolean
   /** Steps that reclaimStep took. */
@@ -90,6 +91,7 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
 
   const data: PlainData = {
     synced,
+    hurried: new Set(),
     late: false,
     reclaimSteps: 0,
     failNextSync: (ino) => void failing.add(ino),
@@ -150,6 +152,16 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
       if (failing.delete(ino)) throw new PosixError('EIO')
       await engine.sync(ctx)
     },
+    async copy(ctx, from, view, fromOffset, to, toOffset, length, effects) {
+      const buffer = new Uint8Array(length)
+      const n = await data.read(ctx, from, view, fromOffset, length, buffer, 0)
+      if (n > 0) await data.write(ctx, to, toOffset, buffer, 0, n, effects)
+      return n
+    },
+    hurry: (ino) => void data.hurried.add(ino),
+    quiesce: (_ctx, fn) => fn(),
+    flush: () => Promise.resolve(),
+    status: () => ({ files: files.size, ranges: 0, loggedBytes: 0, dirtyFiles: 0 }),
     syncAll: (ctx) => engine.sync(ctx),
     async reclaimStep(_ctx, ino) {
       data.reclaimSteps++

@@ -222,7 +222,7 @@ describe('limits', () => {
     await rig.close()
   })
 
-  test('copy_file_range copies megabytes in steps, and stops when its caller goes', async () => {
+  test('copy_file_range copies megabytes', async () => {
     const rig = await openRig()
     const { vfs } = rig
     const a = await makeFile(rig, 'a')
@@ -233,8 +233,6 @@ describe('limits', () => {
     const into = Buffer.alloc(5_000_000)
     assert.equal(await vfs.read(root, b.attr.ino, b.handle, 10, 5_000_000, into, 0), 5_000_000)
     assert.ok(into.equals(bytes))
-    const gone: Context = { ...root, signal: { cancelled: true, onCancel: () => () => undefined } }
-    assert.equal(await vfs.copyFileRange(gone, a.attr.ino, a.handle, 0, b.attr.ino, b.handle, 0, 1000), 0)
     await rig.close()
   })
 

@@ -5,7 +5,7 @@
 import { PosixError } from '../../../src/sys/index.js'
 import type { Context } from '../../../src/sys/index.js'
 import * as V from '../../../src/vfs/index.js'
-import type { Attr, OpenedVfs, SetAttr } from '../../../src/vfs/index.js'
+import type { Attr, Vfs, SetAttr } from '../../../src/vfs/index.js'
 import { O_APPEND, O_CREAT, O_EXCL, TYPE_BITS } from './table.js'
 import type { CallName, Calls, Driver, FileType, Moment, Stat, User } from './table.js'
 
@@ -51,7 +51,7 @@ export interface DriveOptions {
   close(): Promise<void>
 }
 
-export function driveVfs(vfs: OpenedVfs, { tick, close }: DriveOptions): Driver {
+export function driveVfs(vfs: Vfs, { tick, close }: DriveOptions): Driver {
   const callers = new Map<string, Caller>()
   const open = new Map<number, Description>()
   let nextFd = 3
