@@ -86,9 +86,28 @@ export interface Data {
   syncAll(ctx: Context): Promise<void>
   /** Frees the bytes of an inode without links, in small transactions; true when nothing is left. */
   reclaimStep(ctx: Context, ino: number): Promise<boolean>
+  /** copy_file_range within the pool: how many bytes were copied; fewer only at the end of the source. */
+  copy(ctx: Context, fromIno: number, view: View, fromOffsetBytes: number, toIno: number, toOffsetBytes: number, lengthBytes: number, effects: ContentEffects): Promise<number>
+  /** What this file has in the store only is synced within a second (it was renamed over another, or rewritten). */
+  hurry(ino: number): void
+  /** Runs a transaction that takes a snapshot: everything written before it is confirmed, and nothing is overwritten in place meanwhile. */
+  quiesce<T>(ctx: Context, fn: () => Promise<T>): Promise<T>
+  /** Moves logged bytes to the store now. */
+  flush(): Promise<void>
   /** After opening: drops what tentative extents a power cut made worthless (recovery.sameBoot false). */
   recover(ctx: Context): Promise<void>
-  /** Bytes acknowledged and not yet durable. */
+  /** Bytes acknowledged and not yet durable: those in the store (the engine counts its own). */
   dirtyBytes(): number
+  status(): DataStatus
+  /** Moves logged bytes to the store and syncs; the engine and the store are closed after it. */
   close(): Promise<void>
+}
+
+export interface DataStatus {
+  /** Files in memory, and the ranges of their maps. */
+  readonly files: number
+  readonly ranges: number
+  /** Logged bytes that wait for the flush. */
+  readonly loggedBytes: number
+  readonly dirtyFiles: number
 }

@@ -64,4 +64,6 @@ export interface StoreStatus {
   readonly dirtyBytes: number
   /** Free extents inside groups in use: how fragmented the free space is (of the groups looked at since the opening). */
   readonly freeExtents: number
+  /** Why the store takes no more writes, if so. */
+  readonly failed: string | undefined
 }

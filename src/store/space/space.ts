@@ -199,7 +199,7 @@ function makeSpace(engine: Engine, file: SpaceFile, clock: Clock, sizeBytes: num
     sync,
     status: () => ({
       sizeBytes, usedBytes: allocator.usedUnits() * UNIT_BYTES, freeBytes: allocator.freeUnits() * UNIT_BYTES,
-      dirtyBytes, freeExtents: allocator.fragments()
+      dirtyBytes, freeExtents: allocator.fragments(), failed
     }),
     close() {
       closed ??= (async () => {

@@ -1,0 +1,388 @@
+/**
+ * The files that are in memory: maps, locks, accounts. One table for the whole floor.
+ *   - A file's map and content are what committed last. They change only in commit(), under the file's lock.
+ *   - Between a commit and its promise other requests run: a reader that comes then sees the new state as soon as the inode has
+ *     the new size (`inflight`), so that no size is ever shown without its bytes.
+ *   - Files with work left (logged bytes, tentative ranges, bytes that nobody synced) stay; others leave, least used first, when
+ *     more than ENTRIES_MAX ranges are held.
+ *   - Units that were freed go back to the store when every read that began before has ended.
+ *   - Space for logged bytes without an extent is held in the store (`loose`, less what a flush has borrowed of it: `lent`).
+ */
+import { assert, PosixError } from '../sys/index.js'
+import type { Clock, Context } from '../sys/index.js'
+import type { Engine, MaybePromise, Tx } from '../engine/index.js'
+import type { Piece, Store } from '../store/index.js'
+import { NOW } from './data.js'
+import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent } from './data.js'
+import { coverage, editMap, EMPTY_MAP, hasTentative } from './filemap.js'
+import type { Editor, Extent, FileMap, Pending } from './filemap.js'
+import { encodeTentative, EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
+
+const ENTRIES_MAX = 256 * 1024
+const SCAN_ROWS = 512
+
+export interface File {
+  readonly ino: number
+  map: FileMap
+  content: Content | undefined
+  /** As the last transaction found it. */
+  ref: FileRef | undefined
+  inflight: { readonly content: Content; readonly map: FileMap } | undefined
+  loading: Promise<void> | undefined
+  locked: boolean
+  readonly queue: (() => void)[]
+  used: boolean
+  hasTentativeRow: boolean
+  /** Grows when ranges are cut out: a flush that began before gives up. */
+  cuts: number
+  flushing: boolean
+  /** In bytes. */
+  logged: number
+  loose: number
+  lent: number
+  /** monotonicMs of the oldest logged bytes, of the oldest bytes not synced; Infinity: none. */
+  loggedSinceMs: number
+  unsyncedSinceMs: number
+  /** Stamp of the last write in place. */
+  placeStamp: number
+}
+
+export interface Floor {
+  readonly engine: Engine
+  readonly store: Store
+  readonly clock: Clock
+  readonly changeContent: ChangeContent
+  readonly readContent: ReadContent
+  readonly files: Map<number, File>
+  /** Files with work left. */
+  readonly dirty: Set<File>
+  entries: number
+  loggedBytes: number
+  /** Counts writes to the store; a sync covers all up to its start. */
+  stamp: number
+  syncedStamp: number
+  /** Wakes the flush: there is work, or more than there should be. */
+  onWork: () => void
+  /** Writes in place under way: a snapshot waits for them, and they for it. */
+  readonly gate: { inside: number; closed: Promise<void> | undefined; emptied: () => void }
+  /** Reads under way: generation, count. */
+  readonly reads: { generation: number; readonly counts: Map<number, number>; readonly waiting: { readonly generation: number; readonly pieces: readonly Piece[] }[] }
+}
+
+export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
+  return {
+    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, loggedBytes: 0,
+    stamp: 1, syncedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------- the table
+
+const isPinned = (file: File): boolean =>
+  file.locked || file.loading !== undefined || file.flushing || file.inflight !== undefined || needsWork(file)
+
+export const needsWork = (file: File): boolean =>
+  file.logged > 0 || file.loose > 0 || file.lent !== 0 || file.unsyncedSinceMs < Infinity || file.hasTentativeRow
+
+const weight = (file: File): number => file.map.exts.length + file.map.pends.length + 1
+
+export function fileOf(floor: Floor, ino: number): File {
+  let file = floor.files.get(ino)
+  if (file === undefined) {
+    file = {
+      ino, map: EMPTY_MAP, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
+      hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0
+    }
+    floor.files.set(ino, file)
+    floor.entries++
+    if (floor.entries > ENTRIES_MAX) evict(floor)
+  }
+  file.used = true
+  return file
+}
+
+/** Second chance: who was used since the last look stays for one more round. */
+function evict(floor: Floor): void {
+  let looks = floor.files.size * 2
+  for (const [ino, file] of floor.files) {
+    if (floor.entries <= ENTRIES_MAX * 0.9 || looks-- <= 0) return
+    if (!isPinned(file) && !file.used) {
+      forget(floor, file)
+      continue
+    }
+    file.used = false
+    floor.files.delete(ino)
+    floor.files.set(ino, file)
+  }
+}
+
+export function forget(floor: Floor, file: File): void {
+  if (floor.files.get(file.ino) !== file) return
+  floor.files.delete(file.ino)
+  floor.dirty.delete(file)
+  floor.entries -= weight(file)
+}
+
+/** One after the other, in order of arrival. */
+export async function withLock<T>(file: File, fn: () => Promise<T>): Promise<T> {
+  if (file.locked) await new Promise<void>((resolve) => file.queue.push(resolve))
+  else file.locked = true
+  try {
+    return await fn()
+  } finally {
+    unlock(file)
+  }
+}
+
+/** Takes the lock unless somebody has it; who gets it calls unlock. */
+export function tryLock(file: File): boolean {
+  if (file.locked) return false
+  file.locked = true
+  return true
+}
+
+export function unlock(file: File): void {
+  const next = file.queue.shift()
+  if (next === undefined) file.locked = false
+  else next()
+}
+
+// -------------------------------------------------------------------------------------------------------- loading
+
+export function loaded(floor: Floor, file: File): MaybePromise<void> {
+  if (file.content !== undefined) return
+  file.loading ??= load(floor, file).finally(() => (file.loading = undefined))
+  return file.loading
+}
+
+export async function scanAll<R>(floor: Floor, kind: string, ino: number, decode: (row: { readonly key: string; readonly row: { readonly bytes: Uint8Array; decoded: unknown } }) => R): Promise<R[]> {
+  const reader = floor.engine.reader(BACKGROUND)
+  const out: R[] = []
+  const to = rowsFrom(kind, ino + 1)
+  for (let from = rowsFrom(kind, ino); ;) {
+    const answer = reader.scan({ from, to, limit: SCAN_ROWS })
+    const rows = answer instanceof Promise ? await answer : answer
+    for (const row of rows) out.push(decode(row))
+    if (rows.length < SCAN_ROWS) return out
+    from = `${rows[rows.length - 1].key}\u0000`
+  }
+}
+
+/** A load is shared by all who wait: it has nobody's deadline. */
+export const BACKGROUND: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: undefined, traceId: 0 }
+
+async function load(floor: Floor, file: File): Promise<void> {
+  try {
+    const content = await floor.readContent(BACKGROUND, file.ino, NOW)
+    const exts: Extent[] = await scanAll(floor, EXTENT_KIND, file.ino, extentOfRow)
+    const pends: Pending[] = await scanAll(floor, PENDING_KIND, file.ino, pendingOfRow)
+    const row = await floor.engine.reader(BACKGROUND).get(tentativeKey(file.ino))
+    file.hasTentativeRow = row !== undefined
+    file.content = content
+    adopt(floor, file, { exts, pends })
+    if (file.hasTentativeRow) unsynced(floor, file)
+  } catch (e) {
+    if (file.content === undefined && !needsWork(file) && !file.locked) forget(floor, file)
+    throw e
+  }
+}
+
+/** The map is this from now on; the accounts follow. */
+function adopt(floor: Floor, file: File, map: FileMap): void {
+  const whole = coverage(map, 0, Number.MAX_SAFE_INTEGER - 8192)
+  floor.entries -= weight(file)
+  file.map = map
+  floor.entries += weight(file)
+  settle(floor, file, whole.logged - file.logged, whole.loose - file.loose)
+}
+
+function settle(floor: Floor, file: File, loggedMore: number, looseMore: number): void {
+  file.logged += loggedMore
+  floor.loggedBytes += loggedMore
+  file.loose += looseMore
+  if (looseMore !== 0) floor.store.unhold(-looseMore)
+  if (file.logged === 0) file.loggedSinceMs = Infinity
+  else if (file.loggedSinceMs === Infinity) file.loggedSinceMs = floor.clock.monotonicMs()
+  if (needsWork(file)) {
+    floor.dirty.add(file)
+    floor.onWork()
+  } else floor.dirty.delete(file)
+}
+
+/** Bytes of the file are in the store that nobody synced. */
+export function unsynced(floor: Floor, file: File): void {
+  if (file.unsyncedSinceMs === Infinity) file.unsyncedSinceMs = floor.clock.monotonicMs()
+  floor.dirty.add(file)
+  floor.onWork()
+}
+
+/** A flush uses the space that is held for this file's logged bytes (negative: gives the promise back). */
+export function lend(floor: Floor, file: File, bytes: number): void {
+  file.lent += bytes
+  floor.store.unhold(bytes)
+}
+
+// ---------------------------------------------------------------------------------------------------------- changes
+
+/** The domain moved on since the plan was made: plan again. */
+export class Moved extends Error {}
+
+/** What a change makes of the content; `inline` is kept unless named. */
+export interface Next {
+  readonly sizeBytes: number
+  readonly durableSizeBytes?: number
+  readonly inline?: Uint8Array | undefined
+  readonly keepInline?: boolean
+}
+
+/** Under the file's lock, and while no snapshot is taken: around everything that may put bytes where extents are, its transaction included. */
+export async function exclusively<T>(floor: Floor, file: File, fn: () => Promise<T>): Promise<T> {
+  const { gate } = floor
+  while (gate.closed !== undefined) await gate.closed // before the lock: who takes a snapshot needs locks
+  gate.inside++
+  try {
+    return await withLock(file, fn)
+  } finally {
+    if (--gate.inside === 0) gate.emptied()
+  }
+}
+
+/** Nothing is written in place while `fn` runs, and what was known of epochs is forgotten after it. */
+export async function whileQuiet<T>(floor: Floor, fn: () => Promise<T>): Promise<T> {
+  const { gate } = floor
+  while (gate.closed !== undefined) await gate.closed
+  let open = (): void => undefined
+  gate.closed = new Promise((resolve) => (open = resolve))
+  try {
+    if (gate.inside > 0) await new Promise<void>((resolve) => (gate.emptied = resolve))
+    return await fn()
+  } finally {
+    for (const file of floor.files.values()) file.ref = undefined
+    gate.emptied = () => undefined
+    gate.closed = undefined
+    open()
+  }
+}
+
+/** The epochs under which the file's next change will be, for what happens before its transaction (writes in place). */
+export async function refOf(floor: Floor, ctx: Context, file: File): Promise<FileRef> {
+  if (file.ref !== undefined) return file.ref
+  const asked = new Error('asked only')
+  await floor.changeContent(ctx, file.ino, { touch: undefined, killSuidgid: false }, (_tx, ref) => {
+    file.ref = ref
+    throw asked
+  }).catch((e: unknown) => {
+    if (e !== asked) throw e
+  })
+  assert(file.ref !== undefined, 'a body ran')
+  return file.ref
+}
+
+export interface Planned {
+  readonly effects: ContentEffects
+  /** What was decided before the transaction was decided under these epochs. */
+  readonly ref?: FileRef
+  /** Allocated for this change: recorded with it, given back if it fails. */
+  readonly pieces?: readonly Piece[]
+  /** Held for this change, in bytes: what the map needs of it is kept. */
+  readonly heldBytes?: number
+  /** Of what the file lent to a flush: this comes back with the commit. */
+  readonly lentBytes?: number
+}
+
+/** One transaction on a file, under its lock; `edit` is pure, it may run twice. */
+export async function commit(floor: Floor, ctx: Context, file: File, planned: Planned, edit: (editor: Editor, tx: Tx, ref: FileRef, content: Content) => Next): Promise<Content> {
+  const { effects, ref: expected, pieces = [], heldBytes = 0, lentBytes = 0 } = planned
+  const base = file.map
+  let editor: Editor | undefined
+  let ref: FileRef | undefined
+  let more = { logged: 0, loose: 0 }
+  let tentativeRow = file.hasTentativeRow
+  let content: Content
+  try {
+    content = await floor.changeContent(ctx, file.ino, effects, (tx, now, before) => {
+      ref = now
+      if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
+      const e = (editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
+      const next = edit(e, tx, now, before)
+      const { map } = e
+      let allocatedBytes = before.allocatedBytes
+      more = { logged: 0, loose: 0 }
+      if (e.high() > e.low()) {
+        const was = coverage(base, e.low(), e.high())
+        const is = coverage(map, e.low(), e.high())
+        more = { logged: is.logged - was.logged, loose: is.loose - was.loose }
+        allocatedBytes += is.allocated - was.allocated
+      }
+      const inline = next.keepInline === true ? before.inline : next.inline
+      allocatedBytes += (inline?.length ?? 0) - (before.inline?.length ?? 0)
+      const tentative = (map.pends !== base.pends || file.hasTentativeRow) && hasTentative(map)
+      const durable = next.durableSizeBytes ?? (!tentative && before.durableSizeBytes >= before.sizeBytes ? next.sizeBytes : Math.min(before.durableSizeBytes, next.sizeBytes))
+      tentativeRow = tentative || durable < next.sizeBytes
+      if (tentativeRow !== file.hasTentativeRow) {
+        if (tentativeRow) tx.put(tentativeKey(file.ino), encodeTentative(now.epoch))
+        else tx.delete(tentativeKey(file.ino))
+      }
+      e.writeRows(tx)
+      floor.store.commitAllocated(tx, pieces)
+      const after: Content = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline }
+      file.inflight = { content: after, map }
+      const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
+      return freeing instanceof Promise ? freeing.then(() => after) : after
+    })
+  } catch (e) {
+    file.inflight = undefined
+    if (ref !== undefined) file.ref = ref
+    if (heldBytes !== 0) floor.store.unhold(heldBytes)
+    if (pieces.length > 0) floor.store.release(pieces)
+    throw e
+  }
+  assert(editor !== undefined, 'a body ran')
+  file.inflight = undefined
+  file.ref = ref
+  file.content = content
+  file.hasTentativeRow = tentativeRow
+  floor.entries -= weight(file)
+  file.map = editor.map
+  floor.entries += weight(file)
+  if (heldBytes !== 0) floor.store.unhold(heldBytes)
+  if (lentBytes !== 0) lend(floor, file, -lentBytes)
+  settle(floor, file, more.logged, more.loose)
+  if (tentativeRow && file.unsyncedSinceMs === Infinity) unsynced(floor, file)
+  freed(floor, editor.freed)
+  return content
+}
+
+/** Plans again when a snapshot came in between. */
+export async function untilSettled<T>(fn: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await fn()
+    } catch (e) {
+      if (!(e instanceof Moved)) throw e
+      if (tries === 16) throw new PosixError('EIO', 'snapshots are taken faster than a file can be written')
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------- reads under way
+
+export function beginRead({ reads }: Floor): number {
+  reads.counts.set(reads.generation, (reads.counts.get(reads.generation) ?? 0) + 1)
+  return reads.generation
+}
+
+export function endRead({ reads, store }: Floor, generation: number): void {
+  const left = reads.counts.get(generation)! - 1
+  if (left > 0) return void reads.counts.set(generation, left)
+  reads.counts.delete(generation)
+  let oldest = Infinity
+  for (const g of reads.counts.keys()) if (g < oldest) oldest = g
+  while (reads.waiting.length > 0 && reads.waiting[0].generation < oldest) store.freed(reads.waiting.shift()!.pieces)
+}
+
+export function freed({ reads, store }: Floor, pieces: readonly Piece[]): void {
+  if (pieces.length === 0) return
+  if (reads.counts.size === 0) return store.freed(pieces)
+  reads.waiting.push({ generation: reads.generation++, pieces })
+}

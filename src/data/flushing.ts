@@ -1,0 +1,273 @@
+/**
+ * The flush: logged bytes of many files move to the store, with one sync, and their rows become extents.
+ *   - A file is locked while its bytes are written and again while its rows change, not while the store syncs. What was written
+ *     over in between keeps its newer row, above the extent; a file that was cut in between is left for the next pass.
+ *   - An extent is born with the bytes that it takes in. Over an extent that no snapshot needs the bytes go in place, else into
+ *     new units with a copy of what is around them.
+ *   - Space is there: it was held when the bytes were logged. The flush of a full log (`ready`) takes no new group and waits for
+ *     nobody's lock: what it cannot move stays a row.
+ */
+import { PosixError } from '../sys/index.js'
+import type { Context } from '../sys/index.js'
+import type { Piece } from '../store/index.js'
+import type { FileRef } from './data.js'
+import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
+import type { Extent, FileMap, Pending } from './filemap.js'
+import { commit, exclusively, lend, Moved, refOf, tryLock, unlock, withLock } from './files.js'
+import type { File, Floor } from './files.js'
+import { SMALL_FILE_BYTES } from './writing.js'
+
+/** Of one file in one pass, and of one pass: bounded buffers and transactions. */
+const FILE_BYTES = 8 * 1024 * 1024
+const PASS_BYTES = 32 * 1024 * 1024
+const ROWS_MAX = 2048
+/** Transactions that end a pass run so many at a time. */
+const TOGETHER = 64
+
+/** A range of whole units, and what happens to it. */
+interface Target {
+  readonly from: number
+  readonly to: number
+  /** Of the bytes, and of the extent that takes them in. */
+  readonly birth: number
+  /** The extent under it: written in place if `inPlace`, else a copy's source. */
+  readonly under: Extent | undefined
+  readonly inPlace: boolean
+  pieces: readonly Piece[]
+}
+interface Job {
+  readonly file: File
+  readonly ref: FileRef
+  readonly pends: readonly Pending[]
+  readonly targets: readonly Target[]
+  readonly cuts: number
+  lent: number
+}
+
+export interface Pass {
+  readonly ctx: Context
+  readonly ready: boolean
+}
+
+interface Run { from: number; to: number; birth: number; mixed: boolean; readonly pends: Pending[] }
+
+/** Logged ranges that lie in neighbouring units; apart where births differ, unless they share a unit. */
+function runsOf(pends: readonly Pending[]): Run[] {
+  const runs: Run[] = []
+  for (const p of pends) {
+    const from = floorUnit(p.off)
+    const to = ceilUnit(p.off + p.len)
+    const last = runs[runs.length - 1]
+    if (last !== undefined && (from < last.to || (from === last.to && last.birth === p.birth && !last.mixed))) {
+      if (p.birth !== last.birth) last.mixed = true
+      last.birth = Math.max(last.birth, p.birth)
+      last.to = Math.max(last.to, to)
+      last.pends.push(p)
+    } else runs.push({ from, to, birth: p.birth, mixed: false, pends: [p] })
+  }
+  return runs
+}
+
+export function targetsOf({ exts }: FileMap, pends: readonly Pending[], newestSnapshot: number): Target[] {
+  const out: Target[] = []
+  for (const run of runsOf(pends)) {
+    for (let pos = run.from; pos < run.to;) {
+      const e = exts[firstBehind(exts, pos)]
+      const under = e !== undefined && e.off <= pos ? e : undefined
+      const to = Math.min(run.to, under !== undefined ? under.off + under.len : e?.off ?? Infinity)
+      const inPlace = under !== undefined && (under.birth > newestSnapshot || (under.birth === run.birth && !run.mixed))
+      out.push({ from: pos, to, birth: inPlace ? under!.birth : run.birth, under, inPlace, pieces: [] })
+      pos = to
+    }
+  }
+  return out
+}
+
+/** The bytes of whole units: what was there, with the logged bytes over it. */
+async function compose(floor: Floor, ctx: Context, target: Target, pends: readonly Pending[]): Promise<Uint8Array> {
+  const { from, to, under } = target
+  const bytes = new Uint8Array(to - from)
+  if (under !== undefined && !under.unwritten) {
+    const reading = floor.store.read(ctx, under.start + from - under.off, to - from, bytes, 0)
+    if (reading instanceof Promise) await reading
+  }
+  eachPart(pends, from, to, (p, a, b) => bytes.set(p.bytes!.subarray(a - p.off, b - p.off), a - from))
+  return bytes
+}
+
+function eachPart(pends: readonly Pending[], from: number, to: number, fn: (p: Pending, a: number, b: number) => void): void {
+  for (let i = firstBehind(pends, from); i < pends.length && pends[i].off < to; i++) {
+    fn(pends[i], Math.max(from, pends[i].off), Math.min(to, pends[i].off + pends[i].len))
+  }
+}
+
+/** Where the last small file of this pass ended: the next one follows it. */
+interface Trail { next: number | undefined }
+
+/** Under the file's lock: allocates and writes. Undefined: nothing to do. */
+async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise<Job | undefined> {
+  const { ctx } = pass
+  const pends: Pending[] = []
+  let bytes = 0
+  for (const p of file.map.pends) {
+    if (p.bytes === undefined) continue
+    // a unit is flushed as a whole: no end inside one
+    if ((bytes >= FILE_BYTES || pends.length >= ROWS_MAX) && floorUnit(p.off) >= ceilUnit(pends[pends.length - 1].off + pends[pends.length - 1].len)) break
+    pends.push(p)
+    bytes += p.len
+  }
+  if (pends.length === 0) return undefined
+  const ref = await refOf(floor, ctx, file)
+  const { map } = file
+  const job: Job = { file, ref, pends, targets: targetsOf(map, pends, ref.newestSnapshot), cuts: file.cuts, lent: 0 }
+  const isSmall = file.content!.sizeBytes < SMALL_FILE_BYTES
+  try {
+    for (let i = 0; i < job.targets.length; i++) {
+      const target = job.targets[i]
+      const { from, to, under } = target
+      if (target.inPlace && !under!.unwritten) {
+        const writes: Promise<void>[] = []
+        eachPart(pends, from, to, (p, a, b) => {
+          const written = floor.store.write(ctx, under!.start + a - under!.off, p.bytes!, a - p.off, b - a)
+          if (written instanceof Promise) writes.push(written)
+        })
+        if (writes.length > 0) await Promise.all(writes)
+        continue
+      }
+      const content = await compose(floor, ctx, target, pends)
+      if (target.inPlace) target.pieces = [{ startBytes: under!.start + from - under!.off, lengthBytes: to - from }]
+      else {
+        const before = i > 0 && job.targets[i - 1].to === from ? job.targets[i - 1].pieces.at(-1) : undefined
+        const left = before !== undefined ? before.startBytes + before.lengthBytes : leftHint(map, from) ?? (isSmall ? trail.next : undefined)
+        if (under === undefined) {
+          job.lent += to - from
+          lend(floor, file, to - from)
+        }
+        const answer = floor.store.allocate(ctx, {
+          lengthBytes: to - from, area: isSmall ? 'small' : 'large', fromHold: true, readyOnly: pass.ready, leftHintBytes: left, rightHintBytes: rightHint(map, to)
+        })
+        target.pieces = answer instanceof Promise ? await answer : answer
+        const last = target.pieces[target.pieces.length - 1]
+        if (isSmall) trail.next = last.startBytes + last.lengthBytes
+      }
+      let at = 0
+      for (const piece of target.pieces) {
+        const written = floor.store.write(ctx, piece.startBytes, content, at, piece.lengthBytes)
+        if (written instanceof Promise) await written
+        at += piece.lengthBytes
+      }
+    }
+    return job
+  } catch (e) {
+    giveUp(floor, job)
+    throw e
+  }
+}
+
+const fresh = (job: Job): Piece[] => job.targets.flatMap((t) => (t.inPlace ? [] : t.pieces))
+
+function giveUp(floor: Floor, job: Job): void {
+  floor.store.release(fresh(job))
+  if (job.lent !== 0) lend(floor, job.file, -job.lent)
+  job.file.loggedSinceMs = floor.clock.monotonicMs() // not at once again
+}
+
+/** Under the file's lock, after the sync: rows become extents. */
+async function settle(floor: Floor, pass: Pass, job: Job): Promise<void> {
+  const { file, ref, pends, targets } = job
+  if (file.cuts !== job.cuts) return giveUp(floor, job)
+  const left = file.map
+  try {
+    await commit(floor, pass.ctx, file, { effects: { touch: undefined, killSuidgid: false }, ref, pieces: fresh(job), lentBytes: job.lent }, (editor, tx, _ref, before) => {
+      for (const { from, to, birth, under, inPlace, pieces } of targets) {
+        if (inPlace && !under!.unwritten) continue
+        if (inPlace) editor.liftExtents(from, to)
+        else editor.dropExtents(tx, from, to, birth)
+        let off = from
+        for (const piece of pieces) {
+          editor.addExtent(off, piece, birth, false)
+          off += piece.lengthBytes
+        }
+      }
+      for (const p of pends) {
+        const now = left.pends[firstBehind(left.pends, p.off)]
+        if (now === p) editor.settlePending(tx, p, targets[firstTarget(targets, p.off)].birth)
+      }
+      return { sizeBytes: before.sizeBytes, keepInline: true }
+    })
+    file.loggedSinceMs = file.logged === 0 ? Infinity : floor.clock.monotonicMs()
+  } catch (e) {
+    if (job.lent !== 0) lend(floor, file, -job.lent)
+    if (!(e instanceof Moved) && !(e instanceof PosixError && e.code === 'ESTALE')) throw e // a snapshot came in between, or the file is gone: next pass
+  }
+}
+
+function firstTarget(targets: readonly Target[], off: number): number {
+  let low = 0
+  let high = targets.length - 1
+  while (low < high) {
+    const mid = (low + high) >>> 1
+    if (targets[mid].to > off) high = mid
+    else low = mid + 1
+  }
+  return low
+}
+
+/** One pass over these files. Answers whether something may be left to do at once. */
+export async function flush(floor: Floor, pass: Pass, files: readonly File[]): Promise<boolean> {
+  const jobs: Job[] = []
+  const mine: File[] = []
+  const trail: Trail = { next: undefined }
+  let bytes = 0
+  let isMore = false
+  let failed: unknown
+  try {
+    for (const file of files) {
+      if (file.logged === 0 || file.flushing) continue
+      if (bytes >= PASS_BYTES) {
+        isMore = true
+        break
+      }
+      // who holds the lock may wait for the log's space: a pass that makes space must not wait for it, and keeps others out
+      if (pass.ready && (floor.gate.closed !== undefined || !tryLock(file))) continue
+      file.flushing = true
+      mine.push(file)
+      try {
+        const job = await (pass.ready ? plan(floor, pass, file, trail) : exclusively(floor, file, () => plan(floor, pass, file, trail)))
+        if (job === undefined) continue
+        jobs.push(job)
+        for (const p of job.pends) bytes += p.len
+        if (job.pends.length < file.map.pends.length && file.logged > FILE_BYTES) isMore = true
+      } catch (e) {
+        failed ??= e
+      }
+    }
+    if (jobs.length > 0) {
+      try {
+        await syncStore(floor, pass.ctx)
+      } catch (e) {
+        for (const job of jobs) giveUp(floor, job)
+        throw e
+      }
+      for (let i = 0; i < jobs.length; i += TOGETHER) {
+        const results = await Promise.allSettled(jobs.slice(i, i + TOGETHER).map((job) =>
+          pass.ready ? settle(floor, pass, job) : withLock(job.file, () => settle(floor, pass, job))))
+        for (const r of results) if (r.status === 'rejected') failed ??= r.reason
+      }
+    }
+  } finally {
+    for (const file of mine) {
+      file.flushing = false
+      if (pass.ready) unlock(file)
+    }
+  }
+  if (failed !== undefined) throw failed
+  return isMore
+}
+
+/** Everything put into the store before this call survives a power cut. */
+export async function syncStore(floor: Floor, ctx: Context): Promise<void> {
+  const at = floor.stamp
+  await floor.store.sync(ctx)
+  floor.syncedStamp = Math.max(floor.syncedStamp, at)
+}

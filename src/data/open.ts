@@ -1,0 +1,86 @@
+/** Opens the data floor: what its parts do, as one object. The contract is data.ts. */
+import type { Clock, Context } from '../sys/index.js'
+import type { Engine, MaybePromise } from '../engine/index.js'
+import type { Store } from '../store/index.js'
+import { LOGGED_MAX_BYTES } from './data.js'
+import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
+import { BACKGROUND, makeFloor, whileQuiet } from './files.js'
+import { read, seek } from './reading.js'
+import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
+import { recover, startBackground, sync, syncAll } from './syncing.js'
+import { write } from './writing.js'
+
+export interface DataOptions {
+  readonly engine: Engine
+  readonly store: Store
+  readonly clock: Clock
+  readonly changeContent: ChangeContent
+  readonly readContent: ReadContent
+  /** Logged bytes older than this are flushed. */
+  readonly flushAgeMs?: number
+  /** So many logged bytes are flushed at once. Writers are slowed at twice, and wait at four times as many. */
+  readonly flushBytes?: number
+}
+
+const FLUSH_AGE_MS = 3000
+const FLUSH_BYTES = 8 * 1024 * 1024
+const COPY_BYTES = 1024 * 1024
+
+export function openData(options: DataOptions): Data {
+  const { engine, store, clock, changeContent, readContent, flushAgeMs = FLUSH_AGE_MS, flushBytes = FLUSH_BYTES } = options
+  const floor = makeFloor(engine, store, clock, changeContent, readContent)
+  const background = startBackground(floor, { flushAgeMs, flushBytes })
+  let closed: Promise<void> | undefined
+  engine.onBeforeCheckpoint((ctx) => background.flushAll({ ctx, ready: true }).catch(() => undefined)) // what stays logged goes to the checkpoint as rows
+
+  const slowly = async (waiting: Promise<void>, ctx: Context, ino: number, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> => {
+    await waiting
+    return write(floor, ctx, ino, offset, from, at, length, effects)
+  }
+
+  const data: Data = {
+    read: (ctx, ino, view, offset, length, into, at): MaybePromise<number> => read(floor, ctx, ino, view, offset, length, into, at),
+    write(ctx, ino, offset, from, at, length, effects) {
+      const waiting = length <= LOGGED_MAX_BYTES ? background.throttle(ctx) : undefined
+      return waiting === undefined ? write(floor, ctx, ino, offset, from, at, length, effects) : slowly(waiting, ctx, ino, offset, from, at, length, effects)
+    },
+    truncate: (ctx, ino, size, effects) => truncate(floor, ctx, ino, size, effects),
+    reserve: (ctx, ino, offset, length, keepSize, effects) => reserve(floor, ctx, ino, offset, length, keepSize, effects),
+    punch: (ctx, ino, offset, length, effects) => punch(floor, ctx, ino, offset, length, effects),
+    zero: (ctx, ino, offset, length, keepSize, effects) => zero(floor, ctx, ino, offset, length, keepSize, effects),
+    async copy(ctx, from, view, fromOffset, to, toOffset, length, effects) {
+      const buffer = new Uint8Array(Math.min(length, COPY_BYTES))
+      let done = 0
+      while (done < length) {
+        const n = await data.read(ctx, from, view, fromOffset + done, Math.min(buffer.length, length - done), buffer, 0)
+        if (n === 0) break
+        await data.write(ctx, to, toOffset + done, buffer, 0, n, effects)
+        done += n
+      }
+      return done
+    },
+    seekData: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'data'),
+    seekHole: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'hole'),
+    sync: (ctx, ino) => sync(floor, ctx, ino),
+    syncAll: (ctx) => syncAll(floor, ctx),
+    hurry: (ino) => background.hurry(ino),
+    quiesce: (ctx, fn) => whileQuiet(floor, async () => {
+      await syncAll(floor, ctx)
+      return fn()
+    }),
+    flush: () => background.flushAll({ ctx: BACKGROUND, ready: false }),
+    reclaimStep: (ctx, ino) => reclaimStep(floor, ctx, ino),
+    recover: (ctx) => recover(floor, ctx),
+    dirtyBytes: () => store.status().dirtyBytes,
+    status: () => ({ files: floor.files.size, ranges: floor.entries - floor.files.size, loggedBytes: floor.loggedBytes, dirtyFiles: floor.dirty.size }),
+    close() {
+      closed ??= (async () => {
+        await background.stop()
+        await background.flushAll({ ctx: BACKGROUND, ready: false })
+        await syncAll(floor, BACKGROUND)
+      })()
+      return closed
+    }
+  }
+  return data
+}

@@ -1,0 +1,173 @@
+/**
+ * Reads: from a file's map to bytes, data and holes.
+ *   - A read of what is in memory or in the page cache ends in the tick, without a promise. Else all its parts that miss run at
+ *     once, off the loop, and the units they read are kept from reuse until they ended.
+ *   - At a view other than now a map is put together from the rows that the view shows: current ones that are old enough and
+ *     those in history. Pending bytes lie over extents there too: they died when an extent took their place.
+ */
+import type { Context } from '../sys/index.js'
+import type { MaybePromise } from '../engine/index.js'
+import { NOW } from './data.js'
+import type { Content, View } from './data.js'
+import { EMPTY_MAP, firstBehind } from './filemap.js'
+import type { Extent, FileMap, Pending } from './filemap.js'
+import { BACKGROUND, beginRead, endRead, fileOf, loaded, scanAll } from './files.js'
+import type { File, Floor } from './files.js'
+import { decodePast, HISTORY_KIND } from './history.js'
+import { decodeExtent, decodePending, EXTENT_KIND, PENDING_KIND, rowsFrom } from './rows.js'
+
+/** What a reader sees of a file. */
+interface Seen {
+  readonly content: Content
+  readonly map: FileMap
+}
+
+function seenNow(floor: Floor, ctx: Context, file: File): MaybePromise<Seen> {
+  const { inflight, content } = file
+  if (inflight === undefined) return { content: content!, map: file.map }
+  const committed = floor.readContent(ctx, file.ino, NOW)
+  const choose = (c: Content): Seen =>
+    c.sizeBytes !== content!.sizeBytes && c.sizeBytes === inflight.content.sizeBytes ? inflight : { content: content!, map: file.map }
+  return committed instanceof Promise ? committed.then(choose) : choose(committed)
+}
+
+async function seenAt(floor: Floor, ctx: Context, ino: number, view: View): Promise<Seen> {
+  const content = await floor.readContent(ctx, ino, view)
+  if (content.inline !== undefined) return { content, map: EMPTY_MAP }
+  const exts = await rowsAt(floor, EXTENT_KIND, ino, view, decodeExtent)
+  const pends = await rowsAt(floor, PENDING_KIND, ino, view, decodePending)
+  return { content, map: { exts: flat(exts), pends: flat(pends) } }
+}
+
+interface Versioned { readonly off: number; readonly len: number; readonly birth: number }
+
+async function rowsAt<R extends Versioned>(floor: Floor, kind: string, ino: number, view: View, decode: (key: string, bytes: Uint8Array) => R): Promise<R[]> {
+  const now = await scanAll(floor, kind, ino, ({ key, row }) => decode(key, row.bytes))
+  const out = now.filter((r) => r.birth <= view)
+  const to = HISTORY_KIND + rowsFrom(kind, ino + 1)
+  const reader = floor.engine.reader(BACKGROUND)
+  for (let from = HISTORY_KIND + rowsFrom(kind, ino); ;) {
+    const rows = await reader.scan({ from, to, limit: 512 })
+    for (const row of rows) {
+      const past = decodePast(row)
+      if (past.birth <= view && past.death > view) out.push(decode(past.key, past.bytes))
+    }
+    if (rows.length < 512) return out
+    from = `${rows[rows.length - 1].key}\u0000`
+  }
+}
+
+/** Sorted. Rows of one view do not overlap: what a row covered when it was replaced died then. One that moved to history between the scans was found twice. */
+const flat = <R extends Versioned>(rows: R[]): R[] => rows.sort((a, b) => a.off - b.off).filter((r, i) => i === 0 || r.off !== rows[i - 1].off)
+
+export function read(floor: Floor, ctx: Context, ino: number, view: View, offset: number, length: number, into: Uint8Array, at: number): MaybePromise<number> {
+  if (view !== NOW) return readAt(floor, ctx, ino, view, offset, length, into, at)
+  const file = fileOf(floor, ino)
+  if (file.content === undefined) return (loaded(floor, file) as Promise<void>).then(() => read(floor, ctx, ino, view, offset, length, into, at))
+  if (file.inflight === undefined) return readMap(floor, ctx, file.content, file.map, offset, length, into, at)
+  const seen = seenNow(floor, ctx, file)
+  const go = (s: Seen): MaybePromise<number> => readMap(floor, ctx, s.content, s.map, offset, length, into, at)
+  return seen instanceof Promise ? seen.then(go) : go(seen)
+}
+
+async function readAt(floor: Floor, ctx: Context, ino: number, view: View, offset: number, length: number, into: Uint8Array, at: number): Promise<number> {
+  const generation = beginRead(floor)
+  try {
+    const { content, map } = await seenAt(floor, ctx, ino, view)
+    return await readMap(floor, ctx, content, map, offset, length, into, at)
+  } finally {
+    endRead(floor, generation)
+  }
+}
+
+/** Some bytes of a file under its lock (or of any map that does not change). */
+export function readMap(floor: Floor, ctx: Context, content: Content, { exts, pends }: FileMap, offset: number, length: number, into: Uint8Array, at: number): MaybePromise<number> {
+  const n = Math.min(length, content.sizeBytes - offset)
+  if (n <= 0) return 0
+  const end = offset + n
+  if (content.inline !== undefined) {
+    const part = content.inline.subarray(offset, end)
+    into.set(part, at)
+    if (part.length < n) into.fill(0, at + part.length, at + n)
+    return n
+  }
+  let waits: Promise<void>[] | undefined
+  let pi = firstBehind(pends, offset)
+  let ei = firstBehind(exts, offset)
+  const base = at - offset
+  for (let pos = offset; pos < end;) {
+    while (pi < pends.length && pends[pi].off + pends[pi].len <= pos) pi++
+    const p = pends[pi]
+    let upto = end
+    let start = -1
+    if (p !== undefined && p.off <= pos) {
+      upto = Math.min(end, p.off + p.len)
+      if (p.bytes !== undefined) {
+        into.set(pos === p.off && upto === p.off + p.len ? p.bytes : p.bytes.subarray(pos - p.off, upto - p.off), base + pos)
+        pos = upto
+        continue
+      }
+      start = p.start + pos - p.off
+    } else {
+      if (p !== undefined && p.off < upto) upto = p.off
+      while (ei < exts.length && exts[ei].off + exts[ei].len <= pos) ei++
+      const e = exts[ei]
+      if (e !== undefined && e.off <= pos) {
+        upto = Math.min(upto, e.off + e.len)
+        if (!e.unwritten) start = e.start + pos - e.off
+      } else if (e !== undefined && e.off < upto) upto = e.off
+    }
+    if (start < 0) into.fill(0, base + pos, base + upto)
+    else {
+      const answer = floor.store.read(ctx, start, upto - pos, into, base + pos)
+      if (answer instanceof Promise) (waits ??= []).push(answer)
+    }
+    pos = upto
+  }
+  return waits === undefined ? n : finish(floor, waits, n)
+}
+
+async function finish(floor: Floor, waits: readonly Promise<void>[], n: number): Promise<number> {
+  const generation = beginRead(floor)
+  try {
+    await Promise.all(waits)
+    return n
+  } finally {
+    await Promise.allSettled(waits) // the others still read
+    endRead(floor, generation)
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ data and holes
+
+const isData = (map: FileMap, pos: number): { readonly data: boolean; readonly upto: number } => {
+  const p: Pending | undefined = map.pends[firstBehind(map.pends, pos)]
+  if (p !== undefined && p.off <= pos) return { data: true, upto: p.off + p.len }
+  const e: Extent | undefined = map.exts[firstBehind(map.exts, pos)]
+  const limit = p === undefined ? Infinity : p.off
+  if (e !== undefined && e.off <= pos) return { data: !e.unwritten, upto: Math.min(limit, e.off + e.len) }
+  return { data: false, upto: Math.min(limit, e === undefined ? Infinity : e.off) }
+}
+
+/** The first byte at or after the offset that is data (or is none); undefined past the end. The end of the file is a hole. */
+export function seek(floor: Floor, ctx: Context, ino: number, view: View, offset: number, wanted: 'data' | 'hole'): MaybePromise<number | undefined> {
+  const walk = ({ content, map }: Seen): number | undefined => {
+    const size = content.sizeBytes
+    if (offset >= size || offset < 0) return undefined
+    if (content.inline !== undefined) return wanted === 'data' ? offset : size
+    for (let pos = offset; pos < size;) {
+      const { data, upto } = isData(map, pos)
+      if (data === (wanted === 'data')) return pos
+      pos = upto
+    }
+    return wanted === 'data' ? undefined : size
+  }
+  if (view !== NOW) return seenAt(floor, ctx, ino, view).then(walk)
+  const file = fileOf(floor, ino)
+  const go = (): MaybePromise<number | undefined> => {
+    const seen = seenNow(floor, ctx, file)
+    return seen instanceof Promise ? seen.then(walk) : walk(seen)
+  }
+  const loading = loaded(floor, file)
+  return loading === undefined ? go() : loading.then(go)
+}

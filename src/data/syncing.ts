@@ -1,0 +1,256 @@
+/**
+ * When bytes become durable: fsync, the background, and what a power cut leaves.
+ *   - A file whose bytes are all logged or confirmed needs the engine's sync only. Else the store is synced first, then a
+ *     transaction turns tentative ranges into extents and lets the durable size follow, then the engine is synced.
+ *   - What the store's sync covers is told by stamps: a range is confirmed only if it was written before a sync began.
+ *   - In the background: logged bytes are flushed at flushAgeMs, tentative ones synced at SYNC_AGE_MS; nothing runs while
+ *     there is nothing to do.
+ *   - recover: after the daemon's death everything is believed and synced soon; after a power cut tentative ranges go, and the
+ *     size with them.
+ */
+import { errnoOf, PosixError } from '../sys/index.js'
+import type { Context, Timer } from '../sys/index.js'
+import { UNIT_BYTES } from '../store/index.js'
+import { BACKGROUND, commit, fileOf, loaded, needsWork, withLock } from './files.js'
+import type { File, Floor } from './files.js'
+import { flush, syncStore } from './flushing.js'
+import type { Pass } from './flushing.js'
+import { inoOf, PENDING_KIND, rowsFrom, TENTATIVE_KIND } from './rows.js'
+import { cutBehind } from './shaping.js'
+
+const SYNC_AGE_MS = 3500
+const TICK_MS = 500
+const CONFIRM_MAX = 512
+const NO_TOUCH = { touch: undefined, killSuidgid: false } as const
+
+// ------------------------------------------------------------------------------------------------------------ confirm
+
+/** Tentative ranges written before `upTo` become extents; the durable size follows, up to `sizeBytes`. */
+async function confirm(floor: Floor, ctx: Context, file: File, upTo: number, sizeBytes: number): Promise<void> {
+  for (let isMore = true; isMore;) {
+    isMore = await withLock(file, async () => {
+      if (file.content === undefined || !file.hasTentativeRow) return settled(floor, file, upTo)
+      const all = file.map.pends.filter((p) => p.bytes === undefined && p.stamp <= upTo)
+      const some = all.slice(0, CONFIRM_MAX)
+      const last = all.length === some.length
+      await commit(floor, ctx, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
+        for (const p of some) {
+          editor.settlePending(tx, p, p.birth)
+          if (p.borrowed) editor.liftExtents(p.off, p.off + p.len)
+          else editor.dropExtents(tx, p.off, p.off + p.len, p.birth)
+          editor.addExtent(p.off, { startBytes: p.start, lengthBytes: p.len }, p.birth, false)
+        }
+        let durable = before.durableSizeBytes
+        if (last) {
+          durable = Math.max(durable, Math.min(before.sizeBytes, file.placeStamp <= upTo ? before.sizeBytes : sizeBytes))
+          for (const p of editor.map.pends) {
+            if (p.bytes === undefined && p.off + p.len > before.durableSizeBytes) durable = Math.max(before.durableSizeBytes, Math.min(durable, p.off))
+          }
+        }
+        return { sizeBytes: before.sizeBytes, durableSizeBytes: durable, keepInline: true }
+      })
+      return last ? settled(floor, file, upTo) : true
+    })
+  }
+}
+
+/** Nothing more to confirm for this sync. */
+function settled(floor: Floor, file: File, upTo: number): false {
+  if (!file.hasTentativeRow && file.placeStamp <= upTo) file.unsyncedSinceMs = Infinity
+  else file.unsyncedSinceMs = floor.clock.monotonicMs()
+  if (!needsWork(file)) floor.dirty.delete(file)
+  return false
+}
+
+async function syncFile(floor: Floor, ctx: Context, file: File): Promise<void> {
+  if (file.unsyncedSinceMs === Infinity && !file.hasTentativeRow) return
+  const upTo = floor.stamp
+  const sizeBytes = file.content?.sizeBytes ?? 0
+  if (upTo > floor.syncedStamp) await syncStore(floor, ctx)
+  await confirm(floor, ctx, file, upTo, sizeBytes)
+}
+
+export async function sync(floor: Floor, ctx: Context, ino: number): Promise<void> {
+  const file = floor.files.get(ino)
+  if (file !== undefined) await syncFile(floor, ctx, file)
+  await floor.engine.sync(ctx)
+}
+
+export async function syncAll(floor: Floor, ctx: Context): Promise<void> {
+  await syncMany(floor, ctx, [...floor.dirty])
+  await floor.engine.sync(ctx)
+}
+
+/** One sync of the store for all of them. */
+async function syncMany(floor: Floor, ctx: Context, files: readonly File[]): Promise<void> {
+  const unsynced = files.filter((f) => f.unsyncedSinceMs < Infinity)
+  if (unsynced.length === 0) return
+  const upTo = floor.stamp
+  const sizes = unsynced.map((f) => f.content?.sizeBytes ?? 0)
+  if (upTo > floor.syncedStamp) await syncStore(floor, ctx)
+  const results = await Promise.allSettled(unsynced.map((f, i) => confirm(floor, ctx, f, upTo, sizes[i])))
+  for (const r of results) if (r.status === 'rejected' && !isGone(r.reason)) throw r.reason
+}
+
+const isGone = (e: unknown): boolean => e instanceof PosixError && e.code === 'ESTALE'
+
+// --------------------------------------------------------------------------------------------------------- background
+
+export interface Background {
+  /** Logged bytes of all files, until few are left; what cannot be moved stays. */
+  flushAll(pass: Pass): Promise<void>
+  hurry(ino: number): void
+  /** Waits while more is logged than may be; longer the more it is. */
+  throttle(ctx: Context): Promise<void> | undefined
+  stop(): Promise<void>
+}
+
+export interface BackgroundOptions {
+  readonly flushAgeMs: number
+  /** Logged bytes at which the flush starts, whatever their age. Writers are slowed from twice that, and stopped at four times. */
+  readonly flushBytes: number
+}
+
+const DELAY_MAX_MS = 20
+const HURRY_MS = 700
+const FAILED_PAUSE_MS = 1000
+
+export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: BackgroundOptions): Background {
+  const { clock } = floor
+  let timer: Timer | undefined
+  let running: Promise<void> | undefined
+  let stopped = false
+  let pausedUntilMs = 0
+  let wake: (() => void)[] = [] // writers that wait for the flush
+  const hurried = new Map<number, number>()
+
+  const progress = (): void => {
+    const woken = wake
+    wake = []
+    for (const w of woken) w()
+  }
+
+  async function work(): Promise<void> {
+    const nowMs = clock.monotonicMs()
+    const byAmount = floor.loggedBytes >= flushBytes
+    const old = [...floor.dirty].filter((f) => f.logged > 0 && (byAmount || nowMs - f.loggedSinceMs >= flushAgeMs))
+    // with the old ones go those that would be old soon: one sync for all
+    const due = old.length === 0 ? [] : byAmount ? old : [...floor.dirty].filter((f) => f.logged > 0 && nowMs - f.loggedSinceMs >= flushAgeMs / 2)
+    if (due.length > 0) await flush(floor, { ctx: BACKGROUND, ready: false }, due.sort((a, b) => a.loggedSinceMs - b.loggedSinceMs))
+    const unsynced = [...floor.dirty].filter((f) => f.unsyncedSinceMs < Infinity && (nowMs - f.unsyncedSinceMs >= SYNC_AGE_MS || (hurried.get(f.ino) ?? Infinity) <= nowMs))
+    if (unsynced.length === 0) return
+    for (const f of unsynced) hurried.delete(f.ino)
+    await syncMany(floor, BACKGROUND, unsynced)
+    await floor.engine.sync(BACKGROUND)
+  }
+
+  function run(): Promise<void> {
+    running ??= work().catch((e: unknown) => {
+      errnoOf(e) // a mistake of ours is told; everything else stays as it is, fsync tells whom it concerns, and this tries again
+      pausedUntilMs = clock.monotonicMs() + FAILED_PAUSE_MS
+    }).finally(() => {
+      running = undefined
+      progress()
+      arm()
+    })
+    return running
+  }
+
+  function arm(): void {
+    if (stopped || floor.dirty.size === 0) return
+    const paused = pausedUntilMs > clock.monotonicMs()
+    if (floor.loggedBytes >= flushBytes && running === undefined && !paused) {
+      timer?.stop()
+      timer = undefined
+      void run()
+      return
+    }
+    timer ??= clock.after(TICK_MS, () => {
+      timer = undefined
+      if (running === undefined) void run()
+    })
+  }
+  floor.onWork = arm
+
+  return {
+    async flushAll(pass) {
+      for (let isMore = true; isMore;) {
+        if (!pass.ready) while (running !== undefined) await running
+        isMore = await flush(floor, pass, [...floor.dirty])
+      }
+      progress()
+    },
+    hurry(ino) {
+      if (!hurried.has(ino)) hurried.set(ino, clock.monotonicMs() + HURRY_MS)
+    },
+    throttle(ctx) {
+      const over = floor.loggedBytes / flushBytes
+      if (over < 2) return undefined
+      if (over < 4) return clock.sleep(DELAY_MAX_MS * (over - 2) / 2, ctx.signal)
+      return (async () => {
+        while (floor.loggedBytes >= flushBytes * 4 && !stopped) {
+          if (ctx.signal?.cancelled === true) throw new PosixError('EINTR')
+          if (clock.monotonicMs() >= ctx.deadlineMs) throw new PosixError('EIO', 'the disk does not keep up')
+          if (floor.store.status().failed !== undefined) throw new PosixError('EROFS')
+          arm()
+          await Promise.race([new Promise<void>((resolve) => wake.push(resolve)), clock.sleep(TICK_MS, ctx.signal)])
+        }
+      })()
+    },
+    async stop() {
+      stopped = true
+      timer?.stop()
+      timer = undefined
+      while (running !== undefined) await running
+      progress()
+    }
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------------ recover
+
+/** Inodes with rows of a kind; skips from inode to inode. */
+async function inosOf(floor: Floor, kind: string): Promise<number[]> {
+  const reader = floor.engine.reader(BACKGROUND)
+  const inos: number[] = []
+  const to = String.fromCharCode(kind.charCodeAt(0) + 1)
+  for (let from = kind; ;) {
+    const rows = await reader.scan({ from, to, limit: 1 })
+    if (rows.length === 0) return inos
+    const ino = inoOf(rows[0].key)
+    inos.push(ino)
+    from = rowsFrom(kind, ino + 1)
+  }
+}
+
+export async function recover(floor: Floor, ctx: Context): Promise<void> {
+  const { clean, sameBoot } = floor.engine.recovery
+  if (!clean && !sameBoot) for (const ino of await inosOf(floor, TENTATIVE_KIND)) await dropTentative(floor, ctx, ino)
+  // what is left to flush, to sync, and the space that its bytes will need
+  for (const kind of [PENDING_KIND, TENTATIVE_KIND]) {
+    for (const ino of await inosOf(floor, kind)) {
+      const loading = loaded(floor, fileOf(floor, ino))
+      if (loading !== undefined) await loading.catch((e: unknown) => {
+        if (!isGone(e)) throw e
+      })
+    }
+  }
+}
+
+async function dropTentative(floor: Floor, ctx: Context, ino: number): Promise<void> {
+  const file = fileOf(floor, ino)
+  await withLock(file, async () => {
+    await loaded(floor, file)
+    const { map } = file
+    await commit(floor, ctx, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
+      for (const p of map.pends) if (p.bytes === undefined) editor.dropPending(tx, p.off, p.off + p.len)
+      const sizeBytes = Math.min(before.sizeBytes, before.durableSizeBytes)
+      if (sizeBytes < before.sizeBytes) cutBehind(editor, tx, map, sizeBytes, Math.ceil(before.sizeBytes / UNIT_BYTES) * UNIT_BYTES, undefined)
+      return { sizeBytes, durableSizeBytes: sizeBytes, keepInline: true }
+    })
+    file.unsyncedSinceMs = Infinity
+    if (!needsWork(file)) floor.dirty.delete(file)
+  }).catch((e: unknown) => {
+    if (!isGone(e)) throw e
+  })
+}

@@ -1,0 +1,222 @@
+/**
+ * Writes. One transaction each; bytes that go to the store are there before it.
+ *   - Up to LOGGED_MAX_BYTES: logged rows; but where the file is tentative, in place (the sync that confirms it covers them).
+ *   - Larger: into the store. Over written extents that no snapshot shows and over tentative ranges in place, else into new units
+ *     that become tentative; over unwritten extents tentative too, in their own units (borrowed). Units with logged bytes get
+ *     logged ones, whatever the size: nothing older may come back over newer bytes.
+ *   - Bytes behind the end of the file are zeros in every place, so that a file that grows shows zeros.
+ */
+import { PosixError } from '../sys/index.js'
+import type { Context } from '../sys/index.js'
+import { UNIT_BYTES } from '../store/index.js'
+import type { Piece } from '../store/index.js'
+import { FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES } from './data.js'
+import type { Content, ContentEffects, FileRef } from './data.js'
+import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
+import type { FileMap } from './filemap.js'
+import { commit, exclusively, fileOf, loaded, refOf, unsynced, untilSettled } from './files.js'
+import type { File, Floor } from './files.js'
+
+/** Files below it are allocated in the store's small area. */
+export const SMALL_FILE_BYTES = 1024 * 1024
+
+type Segment =
+  | { readonly kind: 'log'; readonly from: number; readonly to: number }
+  | { readonly kind: 'place'; readonly from: number; readonly to: number; readonly start: number }
+  | { readonly kind: 'new'; readonly from: number; readonly to: number } // whole units, zeros around the bytes
+  | { readonly kind: 'borrow'; readonly from: number; readonly to: number; readonly start: number } // whole units
+
+/** Where the bytes [offset, end) go; in file order. */
+export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number, size: number, { newestSnapshot }: FileRef, isLarge: boolean): Segment[] {
+  const out: Segment[] = []
+  const add = (segment: Segment): void => {
+    const last = out[out.length - 1]
+    if (last !== undefined && last.kind === 'log' && segment.kind === 'log' && last.to === segment.from) out[out.length - 1] = { kind: 'log', from: last.from, to: segment.to }
+    else if (segment.to > segment.from) out.push(segment)
+  }
+  for (let pos = offset; pos < end;) {
+    const unit = floorUnit(pos)
+    // pending ranges count with the whole units that they touch
+    const p = pends[firstBehind(pends, unit)]
+    const pendFrom = p === undefined ? Infinity : floorUnit(p.off)
+    if (p !== undefined && pendFrom <= unit) {
+      if (p.bytes === undefined) {
+        const to = Math.min(end, p.off + p.len)
+        add({ kind: 'place', from: pos, to, start: p.start + pos - p.off })
+        pos = to
+      } else {
+        const to = Math.min(end, ceilUnit(p.off + p.len))
+        add({ kind: 'log', from: pos, to })
+        pos = to
+      }
+      continue
+    }
+    const limit = Math.min(end, pendFrom)
+    if (!isLarge) {
+      add({ kind: 'log', from: pos, to: limit })
+      pos = limit
+      continue
+    }
+    const e = exts[firstBehind(exts, unit)]
+    const isHole = e === undefined || e.off > unit
+    const to = Math.min(limit, isHole ? e?.off ?? Infinity : e.off + e.len)
+    if (isHole) add({ kind: 'new', from: unit, to: ceilUnit(to) })
+    else if (e.birth > newestSnapshot && e.unwritten) add({ kind: 'borrow', from: unit, to: ceilUnit(to), start: e.start + unit - e.off })
+    else if (e.birth > newestSnapshot) {
+      // what lies behind the end is logged: no durable size shall cover bytes in place that are not yet synced
+      const inside = Math.max(pos, Math.min(to, size))
+      add({ kind: 'place', from: pos, to: inside, start: e.start + pos - e.off })
+      add({ kind: 'log', from: inside, to })
+    } else {
+      // a snapshot holds these units: whole ones are replaced, parts of one logged over them
+      const a = Math.min(to, ceilUnit(pos))
+      const b = Math.max(a, e.unwritten ? ceilUnit(to) : floorUnit(to))
+      add({ kind: 'log', from: pos, to: a })
+      add({ kind: 'new', from: a, to: b })
+      add({ kind: 'log', from: b, to })
+    }
+    pos = to
+  }
+  return out
+}
+
+export async function write(floor: Floor, ctx: Context, ino: number, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> {
+  const file = fileOf(floor, ino)
+  return exclusively(floor, file, async () => {
+    if (file.content === undefined) await loaded(floor, file)
+    const { map, content } = file
+    const size = content!.sizeBytes
+    const start = offset === 'end' ? size : offset
+    const end = start + length
+    if (end > FILE_MAX_BYTES) throw new PosixError('EFBIG')
+    if (length === 0) return content!
+    const isSmall = length <= LOGGED_MAX_BYTES
+    if (map.exts.length === 0 && map.pends.length === 0 && Math.max(size, end) <= INLINE_MAX_BYTES) return writeInline(floor, ctx, file, start, from, at, length, effects)
+    if (isSmall && (map.pends.length === 0 || !touchesTentative(map, start, end))) return writeLogged(floor, ctx, file, start, from, at, length, effects)
+    return untilSettled(() => writeStored(floor, ctx, file, start, from, at, length, !isSmall, effects))
+  })
+}
+
+function touchesTentative({ pends }: FileMap, start: number, end: number): boolean {
+  for (let i = firstBehind(pends, start); i < pends.length && pends[i].off < end; i++) if (pends[i].bytes === undefined) return true
+  return false
+}
+
+function writeInline(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> {
+  return commit(floor, ctx, file, { effects }, (_editor, _tx, _ref, before) => {
+    const sizeBytes = Math.max(before.sizeBytes, start + length)
+    const inline = new Uint8Array(sizeBytes)
+    if (before.inline !== undefined) inline.set(before.inline)
+    inline.set(from.subarray(at, at + length), start)
+    return { sizeBytes, inline }
+  })
+}
+
+/** Bytes to hold for what [from, to) may need when it is flushed. */
+export function looseIn(map: FileMap, from: number, to: number): number {
+  const a = floorUnit(from)
+  const b = ceilUnit(to)
+  return b - a - coverage(map, a, b).allocated
+}
+
+/** An inline file that outgrows its inode: its bytes become logged ones. */
+const inlineOutgrown = (content: Content, start: number, end: number): boolean =>
+  content.inline !== undefined && content.inline.length > 0 && !(start === 0 && end >= content.inline.length)
+
+async function writeLogged(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> {
+  const end = start + length
+  const old = inlineOutgrown(file.content!, start, end) ? ceilUnit(file.content!.inline!.length) : 0
+  const heldBytes = looseIn(file.map, start, end) + (old > 0 && start >= old ? old : 0)
+  if (heldBytes > 0) {
+    const held = floor.store.hold(ctx, heldBytes)
+    if (held instanceof Promise) await held
+  }
+  return commit(floor, ctx, file, { effects, heldBytes }, (editor, tx, _ref, before) => {
+    if (inlineOutgrown(before, start, end)) editor.log(tx, 0, before.inline!.length, before.inline, 0)
+    editor.log(tx, start, length, from, at)
+    return { sizeBytes: Math.max(before.sizeBytes, end) }
+  })
+}
+
+/** Puts bytes of the request into the store: [from, to) of the file at `start`, zeros where the request has none. */
+export async function putBytes(floor: Floor, ctx: Context, start: number, from: number, to: number, offset: number, bytes: Uint8Array, at: number, length: number): Promise<void> {
+  const end = offset + length
+  for (let pos = from; pos < to;) {
+    let upto = Math.min(to, floorUnit(end))
+    let source = bytes
+    let sourceAt = at + pos - offset
+    if (pos < offset || upto <= pos) { // a unit that the request fills in part
+      upto = pos + UNIT_BYTES
+      source = new Uint8Array(UNIT_BYTES)
+      const a = Math.max(pos, offset)
+      source.set(bytes.subarray(at + a - offset, at + Math.min(upto, end) - offset), a - pos)
+      sourceAt = 0
+    }
+    const written = floor.store.write(ctx, start + pos - from, source, sourceAt, upto - pos)
+    if (written instanceof Promise) await written
+    pos = upto
+  }
+}
+
+async function writeStored(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, isLarge: boolean, effects: ContentEffects): Promise<Content> {
+  const { map, content } = file
+  const end = start + length
+  const size = content!.sizeBytes
+  const ref = await refOf(floor, ctx, file)
+  // inline bytes that stay are logged first: their unit is logged then
+  const inline = inlineOutgrown(content!, start, end) ? content!.inline! : undefined
+  const planMap: FileMap = inline === undefined ? map
+    : { exts: [], pends: [{ off: 0, len: inline.length, birth: ref.epoch, bytes: inline, wholeRow: false, start: -1, borrowed: false, stamp: 0 }] }
+  const segments = segmentsOf(planMap, start, end, size, ref, isLarge)
+  const pieces: Piece[] = []
+  const fresh: { readonly off: number; readonly piece: Piece; readonly borrowed: boolean }[] = []
+  let heldBytes = inline === undefined ? 0 : ceilUnit(inline.length)
+  let placed = false
+  for (const s of segments) if (s.kind === 'log') heldBytes += looseIn(planMap, s.from, s.to)
+  if (heldBytes > 0) {
+    const held = floor.store.hold(ctx, heldBytes)
+    if (held instanceof Promise) await held
+  }
+  try {
+    for (const s of segments) {
+      if (s.kind === 'place') {
+        placed = true
+        const written = floor.store.write(ctx, s.start, from, at + s.from - start, s.to - s.from)
+        if (written instanceof Promise) await written
+      } else if (s.kind === 'borrow') {
+        await putBytes(floor, ctx, s.start, s.from, s.to, start, from, at, length)
+        fresh.push({ off: s.from, piece: { startBytes: s.start, lengthBytes: s.to - s.from }, borrowed: true })
+      } else if (s.kind === 'new') {
+        const last = fresh[fresh.length - 1]
+        const answer = floor.store.allocate(ctx, {
+          lengthBytes: s.to - s.from, area: Math.max(size, end) < SMALL_FILE_BYTES ? 'small' : 'large',
+          leftHintBytes: last !== undefined && last.off + last.piece.lengthBytes === s.from ? last.piece.startBytes + last.piece.lengthBytes : leftHint(planMap, s.from),
+          rightHintBytes: rightHint(planMap, s.to)
+        })
+        const got = answer instanceof Promise ? await answer : answer
+        pieces.push(...got)
+        let off = s.from
+        for (const piece of got) {
+          await putBytes(floor, ctx, piece.startBytes, off, off + piece.lengthBytes, start, from, at, length)
+          fresh.push({ off, piece, borrowed: false })
+          off += piece.lengthBytes
+        }
+      }
+    }
+  } catch (e) {
+    floor.store.release(pieces)
+    floor.store.unhold(heldBytes)
+    throw e
+  }
+  const stamp = ++floor.stamp
+  if (placed) {
+    file.placeStamp = stamp
+    unsynced(floor, file)
+  }
+  return commit(floor, ctx, file, { effects, ref, pieces, heldBytes }, (editor, tx, _ref, before) => {
+    if (inline !== undefined) editor.log(tx, 0, inline.length, inline, 0)
+    for (const { off, piece, borrowed } of fresh) editor.addTentative(off, piece, stamp, borrowed)
+    for (const s of segments) if (s.kind === 'log') editor.log(tx, s.from, s.to - s.from, from, at + s.from - start)
+    return { sizeBytes: Math.max(before.sizeBytes, end) }
+  })
+}

@@ -1,0 +1,202 @@
+/**
+ * A pool without a tree, for tests of the data floor: inodes are rows of size, durable size, allocated bytes and inline bytes, in
+ * one domain that can be snapshotted. The engine is `memory`, with a journal, so that a power cut keeps a prefix of its commits;
+ * the disk is simulated.
+ */
+import assert from 'node:assert/strict'
+import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
+import type { Engine, MemoryServer, Tx } from '../../src/engine/index.js'
+import { birthOf, checkData, NOW, openData, pastAt, retire } from '../../src/data/index.js'
+import type { ChangeContent, Content, Data, DataOptions, FileRef, ReadContent } from '../../src/data/index.js'
+import { formatSpace, GROUP_BYTES, openSpace } from '../../src/store/index.js'
+import type { Store } from '../../src/store/index.js'
+import { get64, manualClock, PosixError, rootContext as ctx, seededRandom, set64, viewOf } from '../../src/sys/index.js'
+import type { ManualClock, Random } from '../../src/sys/index.js'
+import { makeDisk } from '../store/disk.js'
+import type { Disk } from '../store/disk.js'
+
+export const quiet = { touch: undefined, killSuidgid: false } as const
+const inodeKey = (ino: number): string => `I${String.fromCharCode(ino >> 8, ino & 255)}`
+const DOMAIN = 'M'
+
+function encodeInode(birth: number, c: Content): Uint8Array {
+  const bytes = new Uint8Array(34 + (c.inline?.length ?? 0))
+  const v = viewOf(bytes)
+  bytes[0] = 1
+  set64(v, 1, birth)
+  set64(v, 9, c.sizeBytes)
+  set64(v, 17, c.durableSizeBytes)
+  set64(v, 25, c.allocatedBytes)
+  bytes[33] = c.inline === undefined ? 0 : 1
+  bytes.set(c.inline ?? [], 34)
+  return bytes
+}
+function decodeInode(bytes: Uint8Array): Content {
+  const v = viewOf(bytes)
+  return { sizeBytes: get64(v, 9), durableSizeBytes: get64(v, 17), allocatedBytes: get64(v, 25), inline: bytes[33] === 1 ? bytes.slice(34) : undefined }
+}
+
+type Call = (tx: Tx) => void
+export interface World {
+  readonly disk: Disk
+  readonly groups: number
+  clock: ManualClock
+  server: MemoryServer
+  engine: Engine
+  store: Store
+  data: Data
+  journal: Call[][]
+  durable: number
+  /** Transactions so far, tries included. */
+  bodies: number
+}
+export interface WorldOptions {
+  readonly groups?: number
+  readonly conflictChance?: number
+  readonly data?: Partial<DataOptions>
+}
+
+/** The tx, with what changes rows written down. */
+function recorded(tx: Tx, calls: Call[]): Tx {
+  const names = ['put', 'delete', 'createCounters', 'addCounters', 'setCounters', 'deleteCounters', 'setBits', 'clearBits'] as const
+  return new Proxy(tx, {
+    get(target, name) {
+      const value = Reflect.get(target, name) as unknown
+      if (typeof value !== 'function') return value
+      const call = value as (...args: unknown[]) => unknown
+      if (!(names as readonly string[]).includes(name as string)) return call.bind(target)
+      return (...args: unknown[]) => {
+        calls.push((t) => void (Reflect.get(t, name) as (...a: unknown[]) => unknown).apply(t, args))
+        return call.apply(target, args)
+      }
+    }
+  })
+}
+
+function openEngine(w: World, options: WorldOptions, recovery?: Partial<Engine['recovery']>): void {
+  const inner = openMemory({ server: w.server, clock: w.clock, random: seededRandom(7), conflictChance: options.conflictChance ?? 0 })
+  w.engine = {
+    ...inner,
+    recovery: { ...inner.recovery, ...recovery },
+    async transact(c, body, request) {
+      let calls: Call[] = []
+      const result = await inner.transact(c, (tx) => {
+        w.bodies++
+        calls = []
+        return body(recorded(tx, calls))
+      }, request)
+      if (calls.length > 0) w.journal.push(calls)
+      return result
+    },
+    committedSeq: () => w.journal.length,
+    durableSeq: () => w.durable,
+    async sync() {
+      const upTo = w.journal.length
+      await new Promise((resolve) => setImmediate(resolve))
+      w.durable = Math.max(w.durable, upTo)
+    }
+  }
+}
+
+export const domainOf = async (r: { get: Tx['get'] }): Promise<{ epoch: number; newestSnapshot: number }> => {
+  const row = await r.get(DOMAIN)
+  if (row === undefined) return { epoch: 1, newestSnapshot: 0 }
+  const v = viewOf(row.bytes)
+  return { epoch: get64(v, 1), newestSnapshot: get64(v, 9) }
+}
+
+async function openFloors(w: World, options: WorldOptions): Promise<void> {
+  w.store = await openSpace({ engine: w.engine, path: 'space', clock: w.clock, io: w.disk })
+  const changeContent: ChangeContent = (c, ino, _effects, body) => w.engine.transact(c, async (tx) => {
+    const domain = await domainOf(tx)
+    const row = await tx.get(inodeKey(ino))
+    if (row === undefined) throw new PosixError('ESTALE')
+    const before = decodeInode(row.bytes)
+    const ref: FileRef = { ino, ...domain }
+    const after = await body(tx, ref, before)
+    retire(tx, inodeKey(ino), birthOf(row.bytes), row.bytes, domain)
+    tx.put(inodeKey(ino), encodeInode(domain.epoch, after))
+    return after
+  })
+  const readContent: ReadContent = (c, ino, view) => {
+    const row = w.engine.reader(c).get(inodeKey(ino))
+    assert.ok(!(row instanceof Promise))
+    if (row !== undefined && (view === NOW || birthOf(row.bytes) <= view)) return decodeInode(row.bytes)
+    const past = row === undefined ? undefined : pastAt(w.engine.reader(c), inodeKey(ino), view)
+    assert.ok(!(past instanceof Promise))
+    if (past === undefined) throw new PosixError('ESTALE')
+    return decodeInode(past.bytes)
+  }
+  w.data = openData({ engine: w.engine, store: w.store, clock: w.clock, changeContent, readContent, ...options.data })
+  await w.data.recover(ctx)
+}
+
+export async function makeWorld(options: WorldOptions = {}): Promise<World> {
+  const groups = options.groups ?? 16
+  const w = { disk: makeDisk(), groups, clock: manualClock(), server: makeMemoryServer(), journal: [] as Call[][], durable: 0, bodies: 0 } as unknown as World
+  openEngine(w, options)
+  await formatSpace({ engine: w.engine, path: 'space', sizeBytes: groups * GROUP_BYTES, random: seededRandom(1), io: w.disk })
+  await openFloors(w, options)
+  return w
+}
+
+export const makeFile = (w: World, ino: number): Promise<void> => w.engine.transact(ctx, async (tx) => {
+  tx.put(inodeKey(ino), encodeInode((await domainOf(tx)).epoch, { sizeBytes: 0, durableSizeBytes: 0, allocatedBytes: 0, inline: undefined }))
+})
+export const contentOf = (w: World, ino: number): Content => {
+  const row = w.engine.reader(ctx).get(inodeKey(ino))
+  assert.ok(row !== undefined && !(row instanceof Promise))
+  return decodeInode(row.bytes)
+}
+
+/** A snapshot; answers its epoch. */
+export const snapshot = (w: World): Promise<number> => w.data.quiesce(ctx, () => w.engine.transact(ctx, async (tx) => {
+  const { epoch } = await domainOf(tx)
+  const bytes = new Uint8Array(17)
+  set64(viewOf(bytes), 1, epoch + 1)
+  set64(viewOf(bytes), 9, epoch)
+  tx.put(DOMAIN, bytes)
+  return epoch
+}))
+
+export async function closeAndOpen(w: World, options: WorldOptions = {}): Promise<void> {
+  await w.data.close()
+  await w.store.close()
+  assert.equal(w.clock.pending, 0, 'no timer is left')
+  w.clock = manualClock()
+  openEngine(w, options, { clean: true })
+  await openFloors(w, options)
+}
+
+/** The daemon dies: everything committed and the page cache are still there. */
+export async function die(w: World, options: WorldOptions = {}): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+  w.clock = manualClock()
+  openEngine(w, options, { clean: false, sameBoot: true })
+  await openFloors(w, options)
+}
+
+/** A power cut: a prefix of the commits, at least the durable ones, and what the disk made of the page cache. */
+export async function cutPower(w: World, random: Random, options: WorldOptions = {}): Promise<void> {
+  const kept = w.journal.slice(0, w.durable + (random.uint32() % (w.journal.length - w.durable + 1)))
+  w.disk.cut(random)
+  w.server = makeMemoryServer()
+  const replay = openMemory({ server: w.server })
+  for (const calls of kept) await replay.transact(ctx, (tx) => calls.forEach((call) => call(tx)))
+  w.journal = kept
+  w.durable = kept.length
+  w.clock = manualClock()
+  openEngine(w, options, { clean: false, sameBoot: false })
+  await openFloors(w, options)
+}
+
+export async function readAll(w: World, ino: number, view = NOW): Promise<Uint8Array> {
+  const bytes = new Uint8Array(4 * 1024 * 1024).fill(0xee)
+  const n = await w.data.read(ctx, ino, view, 0, bytes.length, bytes, 0)
+  return bytes.subarray(0, n)
+}
+
+export async function assertSound(w: World): Promise<void> {
+  assert.deepEqual(await checkData(w.engine, w.groups * GROUP_BYTES), [])
+  assert.equal(w.disk.unpromised, 0, 'nothing is written to what the host never promised')
+}
