@@ -9,6 +9,7 @@ import { resolve } from 'node:path'
 import { checkApart, inspectFolder, makeFolder, Refusal, resolvePool } from '../pool/index.js'
 import { ERRNO, errnoName, errnoOf, mountOffLoop, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT } from '../sys/index.js'
 import { askStatus } from './daemon/client.js'
+import { isDead } from './daemon/leftovers.js'
 import type { Status } from './daemon/messages.js'
 import { spawnDaemon } from './daemon/spawn.js'
 import { MOUNT_TYPE, mountsOfDevice, readMounts, topMountAt } from './mountinfo.js'
@@ -86,19 +87,9 @@ function refuseMounted(dir: string): void {
 
 /** A mount of ours whose daemon died is only in the way. */
 async function clearDead(dir: string, note: (text: string) => void): Promise<void> {
-  for (let there = topMountAt(readMounts(), dir); there?.type === MOUNT_TYPE && isDead(dir); there = topMountAt(readMounts(), dir)) {
+  for (let there = topMountAt(readMounts(), dir); there?.type === MOUNT_TYPE && await isDead(dir); there = topMountAt(readMounts(), dir)) {
     await unmount(dir, 'lazy')
     note(`took off the mount at ${dir} that a daemon left behind when it died.`)
-  }
-}
-
-function isDead(dir: string): boolean {
-  try {
-    statSync(dir)
-    return false
-  } catch (e) {
-    const errno = errnoOf(e)
-    return errno === ERRNO.ENOTCONN || errno === ERRNO.ECONNABORTED
   }
 }
 

@@ -8,8 +8,11 @@ import { unmount } from '../unmounting.js'
 
 const ANSWER_MS = 1000
 
-/** Asked off the loop, and not for long: the number may belong to another daemon's mount by now, and that may hang. */
-async function isDead(dir: string): Promise<boolean> {
+/**
+ * Whether nobody serves the mount any more. statfs is never answered from the kernel's caches. Asked off the loop, and not
+ * for long: the daemon behind it may hang.
+ */
+export async function isDead(dir: string): Promise<boolean> {
   const asked = statfs(dir).then(() => false, (e: unknown) => [ERRNO.ENOTCONN, ERRNO.ECONNABORTED].some((errno) => errno === errnoOf(e)))
   return Promise.race([asked, systemClock.sleep(ANSWER_MS).then(() => false)])
 }
