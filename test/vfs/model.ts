@@ -30,11 +30,11 @@ export type Step =
   | { readonly op: 'setxattr'; readonly node: number; readonly name: string; readonly value: string }
   | { readonly op: 'list' | 'fsync'; readonly node: number }
 
-export const ROOT = 1
 const NOREPLACE = 1
 const EXCHANGE = 2
 
-export const newModel = (): Model => new Map([[ROOT, newNode('dir', ROOT, 0o755)]])
+/** An empty folder: it is its own parent. */
+export const newModel = (root: number): Model => new Map([[root, newNode('dir', root, 0o755)]])
 
 function newNode(kind: ModelNode['kind'], parent: number, mode: number, text = ''): ModelNode {
   return { kind, entries: new Map(), parent, bytes: Buffer.from(text), nlink: kind === 'dir' ? 0 : 1, mode, xattrs: new Map() }
@@ -110,9 +110,11 @@ function drop(m: Model, ino: number): void {
 }
 
 const isBelow = (m: Model, ino: number, above: number): boolean => {
-  for (let at = ino; ; at = m.get(at)?.parent ?? ROOT) {
+  for (let at = ino; ;) {
     if (at === above) return true
-    if (at === ROOT || at === 0) return false
+    const parent = m.get(at)?.parent ?? 0
+    if (parent === 0 || parent === at) return false
+    at = parent
   }
 }
 

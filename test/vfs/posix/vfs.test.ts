@@ -2,9 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { manualClock, seededRandom } from '../../../src/sys/index.js'
+import { manualClock, seededRandom, systemClock, systemRandom } from '../../../src/sys/index.js'
 import type { Clock } from '../../../src/sys/index.js'
 import { openLmdb } from '../../../src/engine/index.js'
+import { openPool } from '../../../src/pool/index.js'
 import { hurriedClock, openRig } from '../rig.js'
 import type { Rig } from '../rig.js'
 import { runTable } from './suite.js'
@@ -31,6 +32,13 @@ runTable('vfs over a remote engine with conflicts and lost answers', async () =>
   const { clock, tick } = tickingClock(hurriedClock)
   const memory = { latencyMs: [1, 2] as const, conflictChance: 0.1, lostAnswerChance: 0.05, random: seededRandom(3) }
   return drive(await openRig({ clock, vfs, memory }), tick)
+})
+
+runTable('vfs of a whole pool', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ogee-vfs-'))
+  const { clock, tick } = tickingClock(systemClock)
+  const pool = await openPool(folder, { clock, random: systemRandom, vfs, note: () => undefined })
+  return driveVfs(pool.vfs, { tick, close: () => pool.close().finally(() => rmSync(folder, { recursive: true, force: true })) })
 })
 
 runTable('vfs over lmdb', async () => {

@@ -179,6 +179,8 @@ export const bytesCases: readonly Case[] = [
       assert.equal(await t.root.copyRange(fd, 0, fd, 4, 4), 4)
       assert.equal(await contentOf(t.root, 'f'), 'abcdabcd')
       await expectErrno('EINVAL', t.root.copyRange(fd, 0, fd, 2, 4))
+      assert.equal(await t.root.copyRange(fd, 4, fd, 8, 100), 4) // up to the end as it was
+      assert.equal(await contentOf(t.root, 'f'), 'abcdabcdabcd')
     }),
   },
   {
