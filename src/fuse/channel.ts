@@ -7,7 +7,7 @@
  *     given to libuv's epoll, and the thread sleeps there: no pool thread waits, and one wake-up serves all devices.
  *   - The spin halves whenever it finds nothing, and doubles when a request came in it or soon after it.
  *   - While requests keep coming (8 within 8 ms) the cores are held awake.
- *   - A session with IN_FLIGHT_MAX requests waiting is not read from: the kernel queues the rest, which is back-pressure.
+ *   - A session with `inFlightMax` requests waiting is not read from: the kernel queues the rest, which is back-pressure.
  * An empty look costs 300 ns; a round trip of stat at queue depth 1 is measured by bench/.
  */
 import { close, ERRNO, errnoName, errnoOf, read, watchReadable, write } from '../sys/index.js'
@@ -18,7 +18,6 @@ import { Notifier } from './notify.js'
 import { OUT_HEADER_BYTES } from './protocol.js'
 import type { ReplySink, Session } from './session.js'
 
-const IN_FLIGHT_MAX = 512
 const DRAIN_MAX = 64 // requests between two chances for promise jobs
 const TURN_US_MAX = 500 // then timers and I/O get theirs
 const SPIN_WAITING_US = 10 // the spin while handlers wait for I/O, which completes between turns
@@ -33,6 +32,8 @@ export interface ChannelOptions {
   /** The longest spin. */
   readonly spinUs?: number
   readonly quietUs?: number
+  /** Requests of one device whose handlers wait; more are left to the kernel's queue. */
+  readonly inFlightMax?: number
 }
 
 /** One device, being served. */
@@ -48,6 +49,7 @@ export class Channel {
   private readonly hold: CoreHold
   private readonly spinUsMax: number
   private readonly quietUs: number
+  private readonly inFlightMax: number
   private devices: readonly Device[] = []
   private readonly runTurn = (): void => void this.turn()
   private awake = false
@@ -61,12 +63,13 @@ export class Channel {
     this.hold = options.hold
     this.spinUsMax = options.spinUs ?? 30
     this.quietUs = options.quietUs ?? 200
+    this.inFlightMax = options.inFlightMax ?? 512
     this.spinUs = this.spinUsMax
   }
 
   /** Serves a device (open, mounted, non-blocking) from now on, and closes it in the end. */
   serve(fd: number, makeSession: (sink: ReplySink) => Session): Connection {
-    const device = new Device(fd, makeSession, () => this.wake())
+    const device = new Device(fd, makeSession, this.inFlightMax, () => this.wake())
     this.devices = [...this.devices, device]
     this.wake()
     return { session: device.session, notifier: device.notifier, done: device.done }
@@ -146,12 +149,14 @@ class Device implements ReplySink {
   readonly done: Promise<void>
   gone = false
   private readonly fd: number
+  private readonly inFlightMax: number
   private readonly wake: () => void
   private frame: Frame
   private finish!: () => void
 
-  constructor(fd: number, makeSession: (sink: ReplySink) => Session, wake: () => void) {
+  constructor(fd: number, makeSession: (sink: ReplySink) => Session, inFlightMax: number, wake: () => void) {
     this.fd = fd
+    this.inFlightMax = inFlightMax
     this.wake = wake
     this.session = makeSession(this)
     this.notifier = new Notifier(fd)
@@ -163,7 +168,7 @@ class Device implements ReplySink {
 
   /** Too many handlers wait: they come first. */
   get full(): boolean {
-    return this.session.inFlight >= IN_FLIGHT_MAX
+    return this.session.inFlight >= this.inFlightMax
   }
 
   /** Takes what is there, a bounded number; answers how many. */

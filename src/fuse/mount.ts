@@ -70,11 +70,16 @@ async function mountAsRoot(dir: string, options: MountOptions): Promise<number> 
   return fd
 }
 
+/** fusermount3 takes only these; the others it would refuse, and for FUSE they are the kernel's default or without effect. */
+const HELPER_FLAGS = ['ro', 'rw', 'suid', 'nosuid', 'dev', 'nodev', 'exec', 'noexec', 'sync', 'async', 'dirsync', 'atime', 'noatime']
+
 const escapeOption = (text: string): string => text.replace(/[\\,]/g, '\\$&')
 
 /** fusermount3 is setuid root: it opens /dev/fuse, mounts, and sends us the device through a socket. */
 async function mountByHelper(dir: string, options: MountOptions): Promise<number> {
-  const list = [`fsname=${escapeOption(options.source)}`, 'subtype=ogee', `max_read=${readLimit(options)}`, ...options.flags]
+  mountFlags(options.flags) // refuses what is no flag
+  const list = [`fsname=${escapeOption(options.source)}`, 'subtype=ogee', `max_read=${readLimit(options)}`,
+    ...options.flags.filter((flag) => HELPER_FLAGS.includes(flag))]
   if (options.allowOther) list.push('allow_other')
   if (options.defaultPermissions) list.push('default_permissions')
   const pair = sys.socketPair()
@@ -86,6 +91,8 @@ async function mountByHelper(dir: string, options: MountOptions): Promise<number
     await said.started.finally(() => sys.close(theirs)) // only the helper holds it now: its end is ours to see
     const fd = await device
     const message = await said.ended
+    if (fd < 0 && /open \/dev\/fuse: Permission/.test(message))
+      throw new Error('/dev/fuse is closed to you: have root run `chmod 666 /dev/fuse` (udev does it), or mount as root.')
     if (fd < 0) throw new Error(message === '' ? `fusermount3 could not mount ${dir}.` : message)
     sys.check(sys.setNonBlocking(fd), 'fcntl', '/dev/fuse')
     return fd
@@ -162,9 +169,9 @@ const CONNECTIONS = '/sys/fs/fuse/connections'
  * Cuts the connection: all its requests fail, in flight and later (ECONNABORTED, ENOTCONN). For a daemon that hangs.
  * Mounts the kernel's control file system if nobody has (a minimal system or a container). Root, or who mounted.
  */
-export async function abortConnection(device: string): Promise<void> {
+export function abortConnection(device: string): void {
   if (topMountAt(readMounts(), CONNECTIONS) === undefined)
-    sys.check(await sys.mountOffLoop('fusectl', CONNECTIONS, 'fusectl', 0, null), 'mount', CONNECTIONS)
+    sys.check(sys.mount('fusectl', CONNECTIONS, 'fusectl', 0, null), 'mount', CONNECTIONS)
   writeFileSync(`${CONNECTIONS}/${device.split(':')[1]}/abort`, '1')
 }
 

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { abortConnection, Channel, mountedDevice, mountFuse, Session, unmount } from '../../src/fuse/index.js'
-import type { Connection, MountOptions, SessionOptions } from '../../src/fuse/index.js'
+import type { ChannelOptions, Connection, MountOptions, SessionOptions } from '../../src/fuse/index.js'
 import { coreHold, ERRNO, errnoOf, systemClock } from '../../src/sys/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
 
@@ -34,11 +34,11 @@ export interface Mounted {
 }
 
 export async function withMount(vfs: Vfs, use: (m: Mounted) => Promise<void>, options: Partial<SessionOptions> = {},
-  mountOptions: Partial<MountOptions> = {}): Promise<void> {
+  mountOptions: Partial<MountOptions> = {}, channelOptions: Partial<ChannelOptions> = {}): Promise<void> {
   const dir = mkdtempSync(path.join(tmpdir(), 'ogee-mount-'))
   const clock = systemClock
   const hold = coreHold({ mode: 'auto', clock })
-  const channel = new Channel({ clock, hold })
+  const channel = new Channel({ clock, hold, ...channelOptions })
   const fd = await mountFuse(dir, { source: 'memory', allowOther: true, defaultPermissions: true, flags: ['nodev'], ...mountOptions })
   const connection = channel.serve(fd, (sink) => new Session({ vfs, clock,
     shown: { attrValidMs: 1000, entryValidMs: 1000, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 1000,
@@ -52,9 +52,7 @@ export async function withMount(vfs: Vfs, use: (m: Mounted) => Promise<void>, op
     } catch (e) {
       if (errnoOf(e) !== ERRNO.EINVAL) throw e // the test has unmounted it
     }
-    const late = setTimeout(() => { // someone still uses it: cut it off
-      abortConnection(device).catch((e: unknown) => console.error('the mount of a test cannot be cut off', e))
-    }, 5000)
+    const late = setTimeout(() => abortConnection(device), 5000) // someone still uses it: cut it off
     await connection.done
     clearTimeout(late)
     hold.close()
