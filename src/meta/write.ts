@@ -8,7 +8,7 @@
  *     tombstones before it along. An inode without links is on a session's list.
  */
 import { birthOf, NOW, retire } from '../data/index.js'
-import type { Tx } from '../engine/index.js'
+import type { Key, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { changeDirectory } from './directory.js'
 import type { NameHash, Place } from './hash.js'
@@ -17,7 +17,7 @@ import type { StoredInode } from './inode.js'
 import { dentryKey, domainKey, inodeKey, KEY_USAGE, linkKey, linksFrom, orphanKey, placeHigh, placeLow, secondNumber, xattrKey } from './keys.js'
 import type { Op, Timespec } from './meta.js'
 import { dentryAt, readInode, TIES } from './read.js'
-import { damaged, decodeDentry, domainOfRow, encodeDentry, encodeLink, encodeOrphan, encodeXattr, UNLINKED } from './rows.js'
+import { damaged, domainOfRow, encodeDentry, encodeLink, encodeOrphan, encodeXattr, UNLINKED } from './rows.js'
 import type { Dentry, Domain } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
@@ -104,9 +104,10 @@ export function putDentry(tx: Tx, domain: Domain, parent: number, name: string, 
   const old = dentry ?? tombstone
   const key = dentryKey(parent, place.high, place.low)
   if (old !== undefined) retireDentry(tx, domain, parent, old)
-  const bytes = encodeDentry(domain.epoch, ino, typeBits, name)
-  tx.put(key, bytes, decodeDentry(key, bytes))
+  putEntry(tx, key, { birth: domain.epoch, ino, typeBits, name, cookieHigh: place.high, cookieLow: place.low })
 }
+
+const putEntry = (tx: Tx, key: Key, dentry: Dentry): void => tx.put(key, encodeDentry(dentry.birth, dentry.ino, dentry.typeBits, dentry.name), dentry)
 
 const retireDentry = (tx: Tx, domain: Domain, parent: number, old: Dentry): void => {
   if (old.birth > domain.newestSnapshot) return
@@ -120,8 +121,7 @@ export function* removeDentry(tx: Tx, domain: Domain, parent: number, dentry: De
   retireDentry(tx, domain, parent, dentry)
   const key = dentryKey(parent, high, low)
   if (next !== undefined) {
-    const bytes = encodeDentry(domain.epoch, 0, 0, '')
-    tx.put(key, bytes, decodeDentry(key, bytes))
+    putEntry(tx, key, { birth: domain.epoch, ino: 0, typeBits: 0, name: '', cookieHigh: high, cookieLow: low })
     return
   }
   tx.delete(key)

@@ -6,7 +6,7 @@ import { NOW } from '../../src/data/index.js'
 import { aclAfterChmod, aclAllows, decodeAcl, encodeAcl, inheritAcl, modeOfAcl } from '../../src/meta/acl.js'
 import type { Acl } from '../../src/meta/acl.js'
 import { rootContext } from '../../src/sys/index.js'
-import { endWhole, expectErrno, openQuick, root, S_IFDIR, S_IFLNK, S_IFREG, shellOf, user } from './pools.js'
+import { endWhole, engines, expectErrno, root, S_IFDIR, S_IFLNK, S_IFREG, shellOf, user } from './pools.js'
 import type { Shell } from './pools.js'
 
 const ACCESS = 'system.posix_acl_access'
@@ -71,12 +71,15 @@ describe('an ACL', () => {
   })
 })
 
-const withPool = (title: string, act: (shell: Shell) => Promise<void>): void =>
-  void test(title, { timeout: 20_000 }, async () => {
-    const shell = shellOf(await openQuick())
-    await act(shell)
-    await endWhole(shell.pool)
-  })
+function withPool(title: string, act: (shell: Shell) => Promise<void>): void {
+  for (const [kind, open] of Object.entries(engines)) {
+    test(`${title} (${kind})`, { timeout: 20_000 }, async () => {
+      const shell = shellOf(await open())
+      await act(shell)
+      await endWhole(shell.pool)
+    })
+  }
+}
 const setAcl = (shell: Shell, ino: number, name: string, text: string | undefined, who = root, killSgid = false) =>
   shell.call(who, (t, tx, op) => t.setxattr(tx, op, ino, name, text === undefined ? new Uint8Array([2, 0, 0, 0]) : bytesOf(text), 0, killSgid))
 const stored = async (shell: Shell, ino: number, name: string) => shell.pool.tree.getxattr(shell.pool.engine.reader(rootContext), ino, name, NOW)

@@ -12,12 +12,16 @@ const snap = (shell: Shell, name: string): Promise<number> => shell.call(root, (
 const grow = (shell: Shell, ino: number, sizeBytes: number, killSuidgid = false) =>
   shell.pool.settle(changeContent(shell.pool.engine)(rootContext, ino, { touch: { sec: 77, nsec: 8 }, killSuidgid }, (_tx, _file, c) => ({ ...c, sizeBytes, allocatedBytes: sizeBytes })))
 
-const withPool = (title: string, act: (shell: Shell) => Promise<void>, open: (o?: PoolOptions) => Promise<TestPool> = openQuick): void =>
-  void test(title, { timeout: 60_000 }, async () => {
-    const shell = shellOf(await open())
-    await act(shell)
-    await endWhole(shell.pool)
-  })
+/** On every engine, or on the one given. */
+function withPool(title: string, act: (shell: Shell) => Promise<void>, only?: (options?: PoolOptions) => Promise<TestPool>): void {
+  for (const [kind, open] of Object.entries(only === undefined ? engines : { '': only })) {
+    test(`${title} ${kind === '' ? '' : `(${kind})`}`, { timeout: 60_000 }, async () => {
+      const shell = shellOf(await open())
+      await act(shell)
+      await endWhole(shell.pool)
+    })
+  }
+}
 
 describe('snapshots', () => {
   for (const [kind, open] of Object.entries(engines)) {
@@ -76,7 +80,7 @@ describe('snapshots', () => {
     for (const name of all) if (name.endsWith('3') || name.length === 4) await call(root, (t, tx, op) => t.unlink(tx, op, dir, name))
     for (let i = 0; i < 100; i++) await mk(root, dir, `m${i}`, S_IFREG | 0o600)
     assert.deepEqual(await names(dir, one), all)
-  })
+  }, openQuick)
 
   withPool('of one name that changed under 300 snapshots are all there', async (shell) => {
     const { make: mk, call, at, names } = shell

@@ -36,6 +36,7 @@ export interface TestPool {
 }
 
 export interface PoolOptions {
+  /** Of everything random. With it simulated time moves in settle() alone, so that a run can be replayed; without, always. */
   readonly seed?: number
   readonly hash?: NameHash
   readonly server?: MemoryServer
@@ -48,7 +49,7 @@ export const root = user(0)
 
 let nowSec = 1000
 
-async function pool(engine: Engine, clock: ManualClock | undefined, options: PoolOptions, remove: () => void): Promise<TestPool> {
+async function pool(engine: Engine, clock: ManualClock | undefined, options: PoolOptions, whenClosed: () => void): Promise<TestPool> {
   const hash = options.hash ?? nameHash(HASH_KEY)
   const tree = openTree({ hashKey: HASH_KEY, hash })
   const settle = async <T>(promise: Promise<T>): Promise<T> => {
@@ -70,7 +71,7 @@ async function pool(engine: Engine, clock: ManualClock | undefined, options: Poo
     },
     async close() {
       await settle(engine.close())
-      remove()
+      whenClosed()
     }
   }
   if (options.joins !== true) await settle(self.run(root, (tx, op) => tree.format(tx, op, { mode: 0o777, uid: 0, gid: 0 })))
@@ -88,7 +89,12 @@ export const openRemote: Open = (options = {}) => {
   const engine = openMemory({
     clock, random: seededRandom(options.seed ?? 1), latencyMs: [1, 5], conflictChance: 0.1, lostAnswerChance: 0.1, server: options.server ?? makeMemoryServer()
   })
-  return pool(engine, clock, options, nothing)
+  let open = options.seed === undefined
+  const tick = (): void => {
+    if (open) void clock.advanceAsync(1).then(() => setImmediate(tick))
+  }
+  tick()
+  return pool(engine, options.seed === undefined ? undefined : clock, options, () => (open = false))
 }
 
 export const openEmbedded: Open = async (options = {}) => {

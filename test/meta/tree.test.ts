@@ -7,7 +7,7 @@ import type { Op, Tree } from '../../src/meta/index.js'
 import { rootContext } from '../../src/sys/index.js'
 import type { Context, ErrnoName } from '../../src/sys/index.js'
 import { collidingHash, endWhole, engines, expectErrno, openQuick, root, S_IFDIR, S_IFLNK, S_IFREG, shellOf, user } from './pools.js'
-import type { Shell } from './pools.js'
+import type { PoolOptions, Shell, TestPool } from './pools.js'
 
 const NOTHING = { mode: 0, uid: 0, gid: 0, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }
 const SET = { MODE: 1, UID: 2, GID: 4, ATIME: 16, MTIME: 32, ATIME_NOW: 128, MTIME_NOW: 256 }
@@ -152,12 +152,16 @@ for (const [kind, open] of Object.entries(engines)) {
   })
 }
 
-const withPool = (title: string, act: (shell: Shell) => Promise<void>, open = openQuick): void =>
-  void test(title, { timeout: 60_000 }, async () => {
-    const shell = shellOf(await open())
-    await act(shell)
-    await endWhole(shell.pool)
-  })
+/** On every engine, or on the one given. */
+function withPool(title: string, act: (shell: Shell) => Promise<void>, only?: (options?: PoolOptions) => Promise<TestPool>): void {
+  for (const [kind, open] of Object.entries(only === undefined ? engines : { '': only })) {
+    test(`${title} ${kind === '' ? '' : `(${kind})`}`, { timeout: 60_000 }, async () => {
+      const shell = shellOf(await open())
+      await act(shell)
+      await endWhole(shell.pool)
+    })
+  }
+}
 
 describe('inodes', () => {
   withPool('a setgid directory hands on its group, and itself to directories', async ({ make: mk, inode, call }) => {
