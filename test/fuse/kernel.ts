@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { ERRNO, manualClock } from '../../src/sys/index.js'
+import { FramePool } from '../../src/fuse/frames.js'
 import { Session } from '../../src/fuse/index.js'
 import type { Frame, ReplySink, SessionOptions } from '../../src/fuse/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
@@ -132,6 +133,8 @@ export const ALL_FLAGS = 0xffffffff
 export const INIT_FLAGS = 0x73fffffb
 export const INIT_FLAGS_2 = 0x7fd
 
+const frames = new FramePool() // shared by all: making a megabyte for each test takes longer than the test
+
 /** A session with a kernel in front of it. Whatever the session keeps or sends is checked for the rules of frames. */
 export class Kernel implements ReplySink {
   readonly session: Session
@@ -145,7 +148,7 @@ export class Kernel implements ReplySink {
   constructor(vfs: Vfs, options: Partial<SessionOptions> = {}) {
     this.session = new Session({ vfs, clock: manualClock(),
       shown: { attrValidMs: 1500, entryValidMs: 2750, uid: undefined, gid: undefined, umask: undefined },
-      negativeValidMs: 0, requestTimeoutMs: Infinity, opens: true, writebackCache: false, maxBackground: 64, ...options }, this)
+      negativeValidMs: 0, requestTimeoutMs: Infinity, opens: true, writebackCache: false, maxBackground: 64, ...options }, this, frames)
   }
 
   send(frame: Frame, length: number): number {
@@ -162,6 +165,7 @@ export class Kernel implements ReplySink {
 
   free(frame: Frame): void {
     assert.ok(this.kept.delete(frame), 'a frame is given back once, and only if it was kept')
+    this.session.frames.giveRequest(frame)
   }
 
   get keptFrames(): number {
@@ -177,6 +181,7 @@ export class Kernel implements ReplySink {
     if (!this.session.handle(frame, bytes.length)) {
       frame.bytes.fill(0xdd, 0, bytes.length) // the session is done with it
       this.kept.delete(frame)
+      this.session.frames.giveRequest(frame)
     }
   }
 
