@@ -167,7 +167,8 @@ function poolOf({ folder, superblock, engine, store, vfs, closers }: Assembled):
     superblock,
     vfs,
     async status() {
-      const { sizeBytes, usedBytes, freeBytes } = store.status()
+      const { usedBytes, freeBytes } = store.status()
+      const { sizeBytes } = superblock
       const { inodes, openFiles, openDirectories, dirtyBytes } = vfs.status()
       const e = engine.status()
       return {
@@ -201,7 +202,10 @@ async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
   if (failed) throw first
 }
 
-/** The space is sparse: what is free in it is free only as far as the host's disk has room. */
+/**
+ * The space is sparse: what is free in it is free only as far as the host's disk has room. The size that df sees is what
+ * is used and what is free, so that its "used" is the pool's own.
+ */
 function withinHost(store: Store, folder: string, clock: Clock): Store {
   let hostFreeBytes = Infinity
   let askedMs = -Infinity
@@ -214,7 +218,8 @@ function withinHost(store: Store, folder: string, clock: Clock): Store {
         hostFreeBytes = hostSpace(folder).freeBytes
         askedMs = nowMs
       }
-      return { ...status, freeBytes: Math.min(status.freeBytes, hostFreeBytes) }
+      const freeBytes = Math.min(status.freeBytes, hostFreeBytes)
+      return { ...status, freeBytes, sizeBytes: status.sizeBytes - status.freeBytes + freeBytes }
     }
   }
 }

@@ -18,6 +18,8 @@ export interface Ran {
 export interface RunOptions {
   readonly cwd?: string
   readonly env?: Record<string, string>
+  /** Told of stderr as it comes. */
+  readonly onErr?: (text: string) => void
 }
 
 /** Off this process's loop, with a deadline: a hanging mount fails the test, not the run. */
@@ -27,7 +29,10 @@ export function run(program: string, args: readonly string[], options: RunOption
     let out = ''
     let err = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => { out += text })
-    child.stderr.setEncoding('utf8').on('data', (text: string) => { err += text })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text
+      options.onErr?.(text)
+    })
     child.on('error', reject)
     child.on('close', (code) => resolve({ code, out, err }))
   })

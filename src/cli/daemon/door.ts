@@ -123,7 +123,7 @@ function refusalOfMount(e: unknown, dir: string): Refusal {
   }
   if (said.startsWith('There is no fusermount3')) return new Refusal('unsupported', said)
   if (/allow_other/.test(said)) return new Refusal('denied', `fusermount3 refuses allow_other to plain users: put the line user_allow_other into /etc/fuse.conf, or leave the option out.`)
-  if (/\/dev\/fuse.*Permission denied/i.test(said)) return new Refusal('unsupported', 'Plain users may not open /dev/fuse on this machine: let them (chmod 666 /dev/fuse, as root), or mount as root.')
+  if (said.startsWith('/dev/fuse is closed')) return new Refusal('unsupported', said)
   if (/device not found|\/dev\/fuse/.test(said)) return new Refusal('unsupported', noDevice)
   if (/no write access|Permission denied|not permitted/i.test(said)) return new Refusal('denied', `fusermount3 refuses to mount at ${dir} (${said}): mount at a folder of your own.`)
   return new Refusal('failed', `fusermount3 could not mount at ${dir} (${said}): see fusermount3(1), or mount as root.`)
