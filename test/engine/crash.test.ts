@@ -104,12 +104,21 @@ test('killed, or without power, at each step of a checkpoint that commits race',
     let engine: Engine | undefined
     let watch = false
     let racing = 0
+    const fill = async (into: Engine, part: number): Promise<void> => {
+      while (into.status().logUsedBytes < SIZES.logBytes * part) {
+        const value = String.fromCharCode(65 + (states.length % 26)).repeat(20_000)
+        await into.transact(ctx, (tx) => tx.put('v1', bytes(value)))
+        model.values.set('v1', value)
+        states.push(copyModel(model))
+      }
+    }
     const disk: Disk = makeDisk(async (step) => {
       if (!watch || engine === undefined) return
-      if (racing < beside.length) {
+      if (racing < beside.length && engine.status().logUsedBytes < SIZES.logBytes * 0.75) { // a full log would wait for us
         apply(model, await engine.transact(ctx, (tx) => runSteps(tx, beside[racing++], 0)), 'alone')
         while (states.length <= engine.committedSeq()) states.push(copyModel(model))
       }
+      await fill(engine, 0.65) // nothing of the log that replay needs may be overwritten
       const seq = engine.committedSeq()
       left.push({ step, folder: copyFolder(folder), seq, durable: seq, bootId: 'one' })
       left.push({ step, folder: copyFolder(folder, disk.imageAfterCut(disk.writes.length, disk.synced, random)), seq, durable: engine.durableSeq(), bootId: 'two' })
@@ -121,6 +130,7 @@ test('killed, or without power, at each step of a checkpoint that commits race',
       apply(model, await engine.transact(ctx, (tx) => runSteps(tx, steps, 0)), 'alone')
       while (states.length <= engine.committedSeq()) states.push(copyModel(model))
     }
+    await fill(engine, 0.4)
     watch = true
     await engine.checkpoint()
     watch = false

@@ -2,7 +2,7 @@
  * A disk under the log that remembers what was written and what was synced, so that a test can look at what a power cut
  * or the daemon's death would have left: the folder as it is, with the log's bytes replaced.
  */
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Random } from '../../src/sys/index.js'
@@ -90,7 +90,9 @@ export function makeDisk(step?: LogIo['step']): Disk {
   }
 }
 
-export const root = mkdtempSync(join(tmpdir(), 'ogee-engine-'))
+// in memory where there is some: power is cut here by replacing files, not by pulling the plug
+const memoryFolder = '/dev/shm'
+export const root = mkdtempSync(join(existsSync(memoryFolder) ? memoryFolder : tmpdir(), 'ogee-engine-'))
 process.on('exit', () => rmSync(root, { recursive: true, force: true }))
 export const newFolder = (): string => mkdtempSync(join(root, 'pool-'))
 

@@ -1,26 +1,23 @@
 /** The embedded engine passes the suite, and says what is wrong with a folder that it cannot open. */
 import assert from 'node:assert/strict'
-import { copyFileSync, cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { PosixError } from '../../src/sys/index.js'
 import { EngineError, openLmdb } from '../../src/engine/index.js'
 import type { Engine, LmdbOptions } from '../../src/engine/index.js'
 import { mapBytes } from '../../src/engine/lmdb/precheck.js'
+import { newFolder } from './disk.js'
 import { bytes, ctx, runSuite } from './suite.js'
 
 const folders = new WeakMap<Engine, string>()
 const SMALL = { logBytes: 512 * 1024, checkpointAtBytes: 64 * 1024 }
-const root = mkdtempSync(join(tmpdir(), 'ogee-engine-'))
-process.on('exit', () => rmSync(root, { recursive: true, force: true }))
 
 async function openIn(folder: string, options: Partial<LmdbOptions> = {}): Promise<Engine> {
   const engine = await openLmdb({ folder, ...SMALL, ...options })
   folders.set(engine, folder)
   return engine
 }
-const newFolder = (): string => mkdtempSync(join(root, 'pool-'))
 
 runSuite({
   title: 'lmdb',

@@ -229,6 +229,20 @@ export function runSuite(kit: EngineKit): void {
       await assert.rejects(engine.transact(late, (tx) => tx.guard('ca')), (e) => e instanceof PosixError && e.code === 'EIO')
     }))
 
+    test('a read that went stale before a checkpoint is stale after it', () => open(async (engine) => {
+      await engine.transact(ctx, put('va', '1'))
+      let runs = 0
+      await engine.transact(ctx, async (tx) => {
+        const seen = await text(tx, 'va')
+        if (++runs === 1) {
+          await engine.transact(ctx, put('va', '2'))
+          await engine.checkpoint()
+        }
+        tx.put('vb', bytes(`${seen}`))
+      })
+      assert.deepEqual([runs, await shown(engine)], [2, { va: '2', vb: '2' }])
+    }))
+
     test('what a reader was given never changes', () => open(async (engine) => {
       await engine.transact(ctx, both(put('va', '1'), (tx) => tx.createCounters('ca', [1]), (tx) => tx.setBits('ba', 8, 0, 1)))
       const reader = engine.reader(ctx)
