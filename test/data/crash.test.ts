@@ -1,0 +1,111 @@
+/**
+ * Power cuts: what fsync answered survives; of the rest each byte is one that it had since, and no size covers bytes that were
+ * not written; the rows stay sound. The engine keeps a prefix of its commits, the disk any torn subset of unsynced pages.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
+import { assertSound, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll } from './world.js'
+
+const KIB = 1024
+const INOS = [3, 4]
+const offset = fc.oneof(fc.integer({ min: 0, max: 5000 }), fc.integer({ min: 0, max: 150 * KIB }), fc.integer({ min: 0, max: 30 }).map((n) => n * 4096))
+const length = fc.oneof(fc.integer({ min: 1, max: 5000 }), fc.integer({ min: 66 * KIB, max: 140 * KIB }))
+const ino = fc.constantFrom(...INOS)
+const step = fc.oneof(
+  { weight: 8, arbitrary: fc.record({ op: fc.constant('write' as const), ino, offset, length }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('append' as const), ino, length }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('truncate' as const), ino, size: fc.oneof(offset, fc.constant(0)) }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('punch' as const), ino, offset, length }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('zero' as const), ino, offset, length }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('reserve' as const), ino, offset, length }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('sync' as const), ino }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('flush' as const) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('wait' as const) }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('cut' as const) }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const) }) })
+
+function resized(bytes: Uint8Array, size: number): Uint8Array {
+  const out = new Uint8Array(size)
+  out.set(bytes.subarray(0, size))
+  return out
+}
+
+const tried = { cuts: 0, unsynced: 0 }
+
+test('after a power cut', { timeout: 300_000 }, () =>
+  fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1 }), async (steps, seed) => {
+    const w = await makeWorld({ groups: 8 })
+    const random = seededRandom(seed)
+    /** What each file has been since its last sync, newest last. */
+    const versions = new Map<number, Uint8Array[]>()
+    for (const i of INOS) {
+      await makeFile(w, i)
+      versions.set(i, [new Uint8Array(0)])
+    }
+    await w.engine.sync(ctx)
+    for (const s of [...steps, { op: 'cut' as const }]) {
+      if (s.op === 'flush') await w.data.flush()
+      else if (s.op === 'die') {
+        await die(w)
+        for (const [i, list] of versions) assert.ok(Buffer.from(await readAll(w, i)).equals(list.at(-1)!), 'the daemon\'s death loses nothing')
+      } else if (s.op === 'wait') { // nothing is older than 5 s
+        for (let i = 0; i < 10; i++) await w.clock.advanceAsync(500)
+        await w.engine.sync(ctx)
+        for (const list of versions.values()) list.splice(0, list.length - 1)
+      } else if (s.op === 'cut') {
+        tried.cuts++
+        await cutPower(w, random)
+        for (const [i, list] of versions) {
+          const got = await readAll(w, i)
+          if (list.length > 1) tried.unsynced++
+          const sizes = list.map((v) => v.length)
+          assert.ok(got.length >= Math.min(...sizes) && got.length <= Math.max(...sizes), `size ${got.length} of ${sizes.join()}`)
+          for (let at = 0; at < got.length; at++) {
+            if (!list.some((v) => at < v.length && v[at] === got[at])) assert.fail(`byte ${at} of file ${i} (${got.length} bytes) was never ${got[at]}: ${list.map((v) => v[at]).join()}`)
+          }
+          assert.equal(contentOf(w, i).durableSizeBytes, got.length)
+          list.splice(0, list.length, got.slice())
+          await w.data.truncate(ctx, i, got.length + 200 * KIB, quiet) // nothing of what was lost lies behind the end
+          assert.ok((await readAll(w, i)).subarray(got.length).every((b) => b === 0))
+          await w.data.truncate(ctx, i, list[0].length, quiet)
+        }
+        await assertSound(w)
+        await w.data.syncAll(ctx) // what was found is what stays
+      } else {
+        const list = versions.get(s.ino)!
+        const last = list.at(-1)!
+        if (s.op === 'sync') {
+          await w.data.sync(ctx, s.ino)
+          list.splice(0, list.length - 1)
+        } else if (s.op === 'truncate') {
+          await w.data.truncate(ctx, s.ino, s.size, quiet)
+          list.push(resized(last, s.size))
+        } else if (s.op === 'reserve') {
+          await w.data.reserve(ctx, s.ino, s.offset, s.length, false, quiet)
+          list.push(resized(last, Math.max(last.length, s.offset + s.length)))
+        } else if (s.op === 'punch') {
+          await w.data.punch(ctx, s.ino, s.offset, s.length, quiet)
+          list.push(last.slice().fill(0, s.offset, s.offset + s.length))
+        } else if (s.op === 'zero') {
+          await w.data.zero(ctx, s.ino, s.offset, s.length, false, quiet)
+          list.push(resized(last, Math.max(last.length, s.offset + s.length)).fill(0, s.offset, s.offset + s.length))
+        } else {
+          const at = s.op === 'append' ? last.length : s.offset
+          const bytes = random.bytes(s.length)
+          for (let b = 0; b < bytes.length; b++) bytes[b] |= 1 // never a zero, which a hole is
+          await w.data.write(ctx, s.ino, s.op === 'append' ? 'end' : at, bytes, 0, s.length, quiet)
+          const next = resized(last, Math.max(last.length, at + s.length))
+          next.set(bytes, at)
+          list.push(next)
+        }
+      }
+    }
+    for (const i of INOS) while (!(await w.data.reclaimStep(ctx, i))) continue
+    await assertSound(w)
+    assert.equal(w.store.status().usedBytes, 0)
+  }), { numRuns: Number(process.env.RUNS ?? 120) }).then(() => {
+    assert.ok(tried.cuts > 100 && tried.unsynced > 50, JSON.stringify(tried))
+    console.log(`# ${tried.cuts} cuts, ${tried.unsynced} files with bytes that nobody had synced`)
+  }))
