@@ -2,6 +2,7 @@
  * Extended attributes. The kernel decides who may touch which namespace where it checks permissions; with `checks` that is
  * done here, by xattr(7): user.* on files and directories only, with read or write permission; trusted.* for root alone;
  * security.* written by root alone; POSIX ACLs by the owner (meta decides, with the rest of what an ACL changes).
+ * That only root sees trusted.* in a list is ours in any case: the kernel leaves it to the file system.
  */
 import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
@@ -61,7 +62,7 @@ export function xattrsOf(core: Core): Xattrs {
 
     listxattr: (ctx, node) => then(inodeOf(core, ctx, node), () =>
       then(tree.listxattr(readerOf(core, ctx), node, NOW), (names) =>
-        core.checks && ctx.uid !== 0 ? names.filter((name) => !name.startsWith('trusted.')) : names)),
+        ctx.uid !== 0 ? names.filter((name) => !name.startsWith('trusted.')) : names)),
 
     async setxattr(ctx, node, name, value, flags, killSgid) {
       if ((flags & ~(SETXATTR_CREATE | SETXATTR_REPLACE)) !== 0) throw new PosixError('EINVAL')
