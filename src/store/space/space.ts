@@ -75,7 +75,7 @@ export async function openSpace({ engine, path, clock, io = hostIo }: SpaceOptio
     }
     const { clean, sameBoot } = engine.recovery
     const groups = openGroups({ engine, file, clock, count, isCoarse, promiseAgain: !clean && !sameBoot })
-    return makeSpace(engine, file, clock, sizeBytes, makeAllocator(engine, groups, counters[0]), () => groups.stop())
+    return makeSpace(file, clock, sizeBytes, makeAllocator(engine, groups, counters[0]), clean, () => groups.stop())
   } catch (e) {
     file.close()
     throw e
@@ -84,10 +84,11 @@ export async function openSpace({ engine, path, clock, io = hostIo }: SpaceOptio
 
 type Allocator = ReturnType<typeof makeAllocator>
 
-function makeSpace(engine: Engine, file: SpaceFile, clock: Clock, sizeBytes: number, allocator: Allocator, stopGroups: () => Promise<void>): Store {
+function makeSpace(file: SpaceFile, clock: Clock, sizeBytes: number, allocator: Allocator, clean: boolean, stopGroups: () => Promise<void>): Store {
   let failed: string | undefined
   let closed: Promise<void> | undefined
   let dirtyBytes = 0
+  let isUnsure = !clean // the daemon before us may have left bytes in the page cache that nobody synced
   let syncing: Promise<void> | undefined // the one that runs
   let nextSync: Promise<void> | undefined // the one that starts after it: whoever asks now waits for this
   const inBackground = new Set<Promise<unknown>>()
@@ -100,7 +101,10 @@ function makeSpace(engine: Engine, file: SpaceFile, clock: Clock, sizeBytes: num
     const before = dirtyBytes
     const rc = await file.sync()
     if (rc < 0) failed ??= `fdatasync of the space failed (errno ${-rc}); check the disk, then the pool`
-    else dirtyBytes -= before
+    else {
+      dirtyBytes -= before
+      isUnsure = false
+    }
   }
 
   function sync(): Promise<void> {
@@ -109,7 +113,7 @@ function makeSpace(engine: Engine, file: SpaceFile, clock: Clock, sizeBytes: num
     }
     if (failed !== undefined) return Promise.reject(new PosixError('EIO', failed))
     if (syncing === undefined) {
-      if (dirtyBytes === 0) return Promise.resolve()
+      if (dirtyBytes === 0 && !isUnsure) return Promise.resolve()
       syncing = syncNow().finally(() => (syncing = undefined))
       return syncing.then(answer)
     }
