@@ -28,6 +28,9 @@ import { makeLayers } from './layers.js'
 import type { Layers } from './layers.js'
 import { makeLog, replayLog } from './log.js'
 
+export { systemIo }
+export type { LogIo }
+
 const MIB = 1024 * 1024
 const WRITE_NOW_BYTES = MIB // of pending records: written without waiting for the tick's end
 const LOG_BYTES_MIN = 256 * 1024

@@ -13,6 +13,9 @@ import type { Source, TxRun } from '../transaction.js'
 import { makeMemoryServer } from './server.js'
 import type { MemoryServer } from './server.js'
 
+export { makeMemoryServer }
+export type { MemoryServer }
+
 export interface MemoryOptions {
   readonly clock?: Clock
   readonly random?: Random
