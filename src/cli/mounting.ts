@@ -7,7 +7,8 @@
 import { readdirSync, realpathSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { checkApart, inspectFolder, makeFolder, Refusal, resolvePool } from '../pool/index.js'
-import { ERRNO, errnoName, errnoOf, mountOffLoop, MS_BIND, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT } from '../sys/index.js'
+import { ERRNO, errnoName, errnoOf, mountOffLoop, MS_BIND, MS_DIRSYNC, MS_NOATIME, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT,
+  MS_SYNCHRONOUS } from '../sys/index.js'
 import { askStatus } from './daemon/client.js'
 import { isDead } from './daemon/leftovers.js'
 import type { Status } from './daemon/messages.js'
@@ -94,7 +95,11 @@ async function clearDead(dir: string, note: (text: string) => void): Promise<voi
 }
 
 const mountFlags = (o: MountOptions): number =>
-  (o.readOnly ? MS_RDONLY : 0) | (o.noSuid ? MS_NOSUID : 0) | (o.noDev ? MS_NODEV : 0) | (o.noExec ? MS_NOEXEC : 0)
+  (o.readOnly ? MS_RDONLY : 0) | (o.noSuid ? MS_NOSUID : 0) | (o.noDev ? MS_NODEV : 0) | (o.noExec ? MS_NOEXEC : 0) |
+  (o.atime === 'none' ? MS_NOATIME : 0)
+
+/** What only the whole file system has. */
+const fileSystemFlags = (o: MountOptions): number => (o.synchronous ? MS_SYNCHRONOUS : 0) | (o.dirSync ? MS_DIRSYNC : 0)
 
 /** The same pool at a second folder. */
 async function bindMount(serving: Status, dir: string, options: MountOptions): Promise<void> {
@@ -141,7 +146,7 @@ async function remount(path: string, options: MountOptions): Promise<number> {
   const alone = mountsOfDevice(mounts, there.device).length === 1
   const flags = MS_REMOUNT | mountFlags(options)
   // The file system's own ro follows its only mount, so that it is as if mounted that way; else the mount's flags change.
-  if (alone) await required(mountOffLoop(there.source, dir, MOUNT_TYPE, flags, null), 'remount', dir)
+  if (alone) await required(mountOffLoop(there.source, dir, MOUNT_TYPE, flags | fileSystemFlags(options), null), 'remount', dir)
   await required(mountOffLoop('none', dir, null, flags | MS_BIND, null), 'remount', dir)
   return 0
 }

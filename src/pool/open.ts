@@ -231,6 +231,7 @@ function poolRefusal(e: unknown, folder: string): unknown {
     const known = e.cause === undefined ? e : refusalOf(e.cause, folder)
     return known instanceof Refusal && known.reason !== 'failed' ? known : new Refusal(reason, e.message)
   }
+  if (e instanceof PosixError && e.code === 'ENOENT') return new Refusal('damaged', `A file of pool ${folder} is gone (${e.message}): put it back from a copy of the pool.`)
   if (e instanceof PosixError && e.code === 'EUCLEAN') return new Refusal('damaged', `${e.message}.`)
   return refusalOf(e, folder)
 }

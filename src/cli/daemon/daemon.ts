@@ -55,12 +55,14 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
     })
     if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')
     door = await openDoor({ vfs: pool.vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
-  } catch (e) {
+    return await serve({ spec, host, log, stop, lock, pool, door })
+  } catch (e) { // before it served
+    if (door !== undefined) await unmount(spec.dir, 'lazy').catch((failed: unknown) => log.error(sentence(failed)))
+    await door?.close()
     await pool?.close().catch((failed: unknown) => log.error(`closing: ${sentence(failed)}`))
     lock.release()
     throw refusalOf(e, spec.pool)
   }
-  return serve({ spec, host, log, stop, lock, pool, door })
 }
 
 interface Serving {

@@ -14,7 +14,7 @@ const tell = (message: Started): Promise<void> => new Promise((resolve) => {
 export function daemonMain(): void {
   let serving = false
   process.on('disconnect', () => {
-    if (!serving) process.exit(EXIT_FAILED) // whoever asked for the mount does not wait for it any more; nothing was answered yet
+    if (!serving) process.kill(process.pid, 'SIGTERM') // whoever asked for the mount does not wait for it any more: leave in order
   })
   process.once('message', (spec) => void run(spec as DaemonSpec))
 
