@@ -7,12 +7,12 @@
  */
 import { join } from 'node:path'
 import { EngineError, openLmdb } from '../engine/index.js'
-import type { Engine } from '../engine/index.js'
+import type { Engine, LogIo } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Data } from '../data/index.js'
 import { changeContent, openTree, readContent } from '../meta/index.js'
 import { formatSpace, GROUP_BYTES, openSpace } from '../store/index.js'
-import type { Store } from '../store/index.js'
+import type { SpaceIo, Store } from '../store/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { openVfs } from '../vfs/index.js'
@@ -30,9 +30,22 @@ export const SIZE_MAX_BYTES = 1024 ** 5
 const FORMAT_NEEDS_BYTES = 96 * 1024 ** 2
 const HOST_ASKED_EVERY_MS = 1000
 
+/** Where a test stands between a pool and its machine; what is absent is production's. */
+export interface Seams {
+  /** Another one than the last opening's: the machine has rebooted since. */
+  readonly bootId?: string
+  readonly logBytes?: number
+  readonly checkpointAtBytes?: number
+  readonly logIo?: LogIo
+  readonly spaceIo?: SpaceIo
+  /** The floors of a pool that is open now. */
+  opened?(floors: { readonly engine: Engine, readonly data: Data, readonly store: Store }): void
+}
+
 export interface FormatOptions {
   readonly clock: Clock
   readonly random: Random
+  readonly seams?: Seams
   readonly sizeBytes?: number
   readonly name?: string
 }
@@ -41,6 +54,7 @@ export interface OpenOptions {
   readonly clock: Clock
   readonly random: Random
   readonly vfs: VfsOptions
+  readonly seams?: Seams
   note(text: string): void
 }
 
@@ -74,8 +88,10 @@ export function defaultSizeBytes(folder: string): number {
   return Math.max(SIZE_MIN_BYTES, Math.min(SIZE_DEFAULT_BYTES, Math.floor(host / GROUP_BYTES) * GROUP_BYTES))
 }
 
-const engineOf = (folder: string, { clock, random }: { readonly clock: Clock, readonly random: Random }): Promise<Engine> =>
-  openLmdb({ folder, clock, random })
+function engineOf(folder: string, { clock, random, seams = {} }: { readonly clock: Clock, readonly random: Random, readonly seams?: Seams }): Promise<Engine> {
+  const { bootId, logBytes, checkpointAtBytes, logIo } = seams
+  return openLmdb({ folder, clock, random, bootId, logBytes, checkpointAtBytes, io: logIo })
+}
 
 /** Makes a pool in a folder that exists and holds none. The caller has the lock. */
 export async function formatPool(folder: string, options: FormatOptions): Promise<Superblock> {
@@ -98,7 +114,7 @@ export async function formatPool(folder: string, options: FormatOptions): Promis
     beginFormat(folder)
     const engine = await engineOf(folder, options)
     try {
-      await formatSpace({ engine, path: join(folder, SPACE_FILE), sizeBytes: superblock.sizeBytes, random })
+      await formatSpace({ engine, path: join(folder, SPACE_FILE), sizeBytes: superblock.sizeBytes, random, io: options.seams?.spaceIo })
       const tree = openTree({ hashKey: superblock.nameKey })
       const root = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
       const op = { ctx: rootContext, now, check: false, session: engine.session }
@@ -134,7 +150,7 @@ async function assemble(folder: string, superblock: Superblock, options: OpenOpt
   try {
     const engine = await engineOf(folder, options)
     closers.push(() => engine.close())
-    const space = await openSpace({ engine, path: join(folder, SPACE_FILE), clock })
+    const space = await openSpace({ engine, path: join(folder, SPACE_FILE), clock, io: options.seams?.spaceIo })
     closers.push(() => space.close())
     const store = withinHost(space, folder, clock)
     const tree = openTree({ hashKey: superblock.nameKey })
@@ -143,6 +159,7 @@ async function assemble(folder: string, superblock: Superblock, options: OpenOpt
     await data.recover(backgroundContext())
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
     closers.push(() => vfs.close())
+    options.seams?.opened?.({ engine, data, store })
     return poolOf({ folder, superblock, engine, store, data, vfs, closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
