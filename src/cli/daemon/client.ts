@@ -9,7 +9,8 @@ import type { IncomingMessage } from 'node:http'
 import type * as z from 'zod'
 import { holderText, lockState, Refusal, SOCKET_FILE } from '../../pool/index.js'
 import { close, ERRNO, errnoOf, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
-import { CLOSED_PATH, Closing, Failure, Status, STATUS_PATH, SYNC_PATH, Synced } from './messages.js'
+import type { Status } from './messages.js'
+import { CLOSED_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
 
 const ANSWER_MS = 10_000
 const SYNC_MS = 600_000
@@ -75,28 +76,31 @@ function silent(folder: string): Refusal {
   return new Refusal('failed', `The daemon of pool ${folder} (${who}) does not answer: see ${folder}/daemon.log, and kill it if it hangs; nothing that was synced is lost.`)
 }
 
-async function askJson<T>(folder: string, question: Question, schema: z.ZodType<T>): Promise<T | undefined> {
+const forms = (): Promise<typeof import('./messages.js')> => import('./messages.js')
+
+async function askJson<T>(folder: string, question: Question, form: (f: typeof import('./messages.js')) => z.ZodType<T>): Promise<T | undefined> {
   const answer = await ask(folder, question)
   if (answer === undefined) return undefined
+  const known = await forms()
   let json: unknown
   try {
     json = JSON.parse(answer.text)
   } catch {
     throw new Refusal('failed', `The daemon of pool ${folder} gave an answer that is no JSON: it may be of another version; unmount and mount again.`)
   }
-  const parsed = schema.safeParse(json)
+  const parsed = form(known).safeParse(json)
   if (parsed.success) return parsed.data
-  const failure = Failure.safeParse(json)
+  const failure = known.Failure.safeParse(json)
   if (failure.success) throw new Refusal('failed', failure.data.error)
   throw new Refusal('failed', `The daemon of pool ${folder} speaks another version of Ogee: unmount and mount again.`)
 }
 
 export const askStatus = (folder: string): Promise<Status | undefined> =>
-  askJson(folder, { method: 'GET', path: STATUS_PATH, timeoutMs: ANSWER_MS }, Status)
+  askJson(folder, { method: 'GET', path: STATUS_PATH, timeoutMs: ANSWER_MS }, (f) => f.Status)
 
 /** Resolves when everything answered so far is durable; undefined if there is no daemon (then everything is). */
 export const askSync = (folder: string): Promise<{ durable: true } | undefined> =>
-  askJson(folder, { method: 'POST', path: SYNC_PATH, timeoutMs: SYNC_MS }, Synced)
+  askJson(folder, { method: 'POST', path: SYNC_PATH, timeoutMs: SYNC_MS }, (f) => f.Synced)
 
 export interface ClosedWatch {
   /** Resolves when the daemon has begun to close. */
@@ -108,12 +112,13 @@ export interface ClosedWatch {
 }
 
 /** Listens for the end of a daemon. Resolves once the daemon knows that we listen. */
-export function watchClosed(folder: string): Promise<ClosedWatch> {
+export async function watchClosed(folder: string): Promise<ClosedWatch> {
+  const { Closing } = await forms()
   return new Promise((listening) => {
     let begin: () => void = () => {}
     const closing = new Promise<void>((resolve) => { begin = resolve })
     const abort = new AbortController()
-    let last: Closing | undefined
+    let last: z.infer<typeof Closing> | undefined
     const closed = ask(folder, {
       method: 'GET', path: CLOSED_PATH, timeoutMs: undefined, signal: abort.signal,
       onLine(line) {

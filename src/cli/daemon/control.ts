@@ -9,8 +9,8 @@ import { createServer } from 'node:http'
 import type { Server, ServerResponse } from 'node:http'
 import { SOCKET_FILE } from '../../pool/index.js'
 import { check, close, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
-import { CLOSED_PATH, STATUS_PATH, SYNC_PATH } from './messages.js'
 import type { Closing, Status } from './messages.js'
+import { CLOSED_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
 
 export interface ControlHandlers {
   status(): Promise<Status>

@@ -4,7 +4,7 @@
  *   - At most about 2 MiB: beyond 1 MiB the bytes move to daemon.log.1 and the file starts again, in place.
  *   - A full disk loses lines of the log, never the daemon.
  */
-import { copyFileSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { copyFileSync, fstatSync, ftruncateSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import type { Logger } from 'pino'
@@ -14,9 +14,6 @@ import type { Clock } from '../../sys/index.js'
 const LOG_MAX_BYTES = 1024 * 1024
 const LOOK_MS = 10_000
 const STDERR = 2
-
-/** Opens the log for a daemon that is about to start. */
-export const openDaemonLog = (folder: string): number => openSync(join(folder, DAEMON_LOG_FILE), 'a', 0o600)
 
 function rotate(folder: string): void {
   try {

@@ -1,10 +1,5 @@
-/** What commands and the daemon say to each other over POOL/control.sock: HTTP/1.1 with JSON. Paths carry the version. */
+/** The forms of what commands and the daemon say to each other; loaded only when something was said (zod takes its time). */
 import * as z from 'zod'
-
-export const STATUS_PATH = '/v1/status'
-export const SYNC_PATH = '/v1/sync'
-/** Answered when the pool is closed; `{closing: true}` comes first, as soon as closing starts. One JSON value a line. */
-export const CLOSED_PATH = '/v1/closed'
 
 export const Mounted = z.object({ dir: z.string(), options: z.array(z.string()) })
 

@@ -5,14 +5,13 @@
  *     command goes away before, the daemon gives up.
  */
 import { spawn } from 'node:child_process'
-import { closeSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { DAEMON_LOG_FILE, Refusal } from '../../pool/index.js'
 import type { Reason } from '../../pool/index.js'
 import { POOL_ENVIRONMENT } from '../../sys/index.js'
 import type { MountOptions } from '../options.js'
-import { openDaemonLog } from './log.js'
-import { Started } from './messages.js'
 
 export const DAEMON_COMMAND = '__daemon'
 
@@ -26,17 +25,18 @@ export interface DaemonSpec {
 export type Outcome = 'ready' | 'taken'
 
 export function spawnDaemon(spec: DaemonSpec, onNote: (text: string) => void): Promise<Outcome> {
-  const log = openDaemonLog(spec.pool)
+  const log = openSync(join(spec.pool, DAEMON_LOG_FILE), 'a', 0o600)
   const entry = fileURLToPath(new URL('../main.js', import.meta.url))
   const child = spawn(process.execPath, [...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir], {
     detached: true, cwd: '/', stdio: ['ignore', log, log, 'ipc'], env: { ...process.env, ...POOL_ENVIRONMENT }
   })
   closeSync(log)
+  const forms = import('./messages.js') // loaded while the daemon starts; what comes earlier waits, in order
   return new Promise<Outcome>((resolve, reject) => {
     child.on('error', reject)
-    child.on('exit', (code, signal) => reject(new Refusal('failed',
-      `The daemon of pool ${spec.pool} ended before it served (${signal ?? `exit ${code}`}): see ${spec.pool}/${DAEMON_LOG_FILE}.`)))
-    child.on('message', (json) => {
+    child.on('exit', (code, signal) => void forms.then(() => reject(new Refusal('failed',
+      `The daemon of pool ${spec.pool} ended before it served (${signal ?? `exit ${code}`}): see ${spec.pool}/${DAEMON_LOG_FILE}.`))))
+    child.on('message', (json) => void forms.then(({ Started }) => {
       const message = Started.parse(json)
       switch (message.kind) {
         case 'note': return onNote(message.text)
@@ -44,7 +44,7 @@ export function spawnDaemon(spec: DaemonSpec, onNote: (text: string) => void): P
         case 'taken': return resolve('taken')
         case 'refused': return reject(new Refusal(message.reason as Reason, message.text))
       }
-    })
+    }).catch(reject))
     child.send(spec)
   }).finally(() => {
     if (child.connected) child.disconnect()

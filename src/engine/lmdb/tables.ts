@@ -7,7 +7,7 @@
  *   system   'pool', 'session', 'checkpoint' -> version u8 (1), then JSON: few, and read at opening only
  */
 import { createRequire } from 'node:module'
-import type { Database, RootDatabase } from 'lmdb'
+import type { Database, RootDatabase, Transaction } from 'lmdb'
 import { get64, set64, viewOf } from '../../sys/index.js'
 import { ANSWERS_LIMIT } from '../answers.js'
 import type { Answer } from '../answers.js'
@@ -44,7 +44,12 @@ export interface Tables {
   close(): Promise<void>
 }
 
-type Table = Database<Uint8Array, string>
+/** Reads may be told their transaction; lmdb's types do not say so. */
+interface Reads {
+  getBinary(key: string, within?: { readonly transaction: Transaction }): Buffer | undefined
+  getBinaryFast(key: string, within?: { readonly transaction: Transaction }): Buffer | undefined
+}
+type Table = Database<Uint8Array, string> & Reads
 
 // Keys go as latin1 straight into LMDB's key buffer. lmdb takes an encoder here; its types do not say so.
 const keyEncoder = {
@@ -126,10 +131,13 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
   const events = table('events')
   const answers = table('answers')
   const systems = table('system')
+  // who only reads sees one state, the one at the opening, whatever a writer in another process does since
+  const pinned = purpose === 'read' ? env.useReadTransaction() : undefined
+  const within = pinned === undefined ? undefined : { transaction: pinned }
 
   function cursor(from: Key, to: Key, reverse: boolean): Cursor {
     const range = reverse ? { start: to, end: from, reverse, exclusiveStart: true, inclusiveEnd: true } : { start: from, end: to }
-    const walk = rows.getRange(range)[Symbol.iterator]()
+    const walk = rows.getRange(within === undefined ? range : { ...range, ...within })[Symbol.iterator]()
     let done = false
     const at: Cursor = {
       key: undefined,
@@ -157,21 +165,21 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
 
   return {
     find(key) {
-      const stored = rows.getBinaryFast(key) // valid until the next get: copied here, once
+      const stored = rows.getBinaryFast(key, within) // valid until the next get: copied here, once
       return stored === undefined ? undefined : entryFrom(stored[0], sliceOf(stored, 1))
     },
     cursor,
     changes(session, from, limit) {
       const out: ChangeEvent[] = []
       if (limit <= 0) return out
-      for (const { key, value } of events.getRange({ start: eventKey(session, from), end: eventKey(session + 1, 0), limit })) {
+      for (const { key, value } of events.getRange({ start: eventKey(session, from), end: eventKey(session + 1, 0), limit, ...within })) {
         out.push({ session, n: numberOf(key, 4, 10), bytes: value })
       }
       return out
     },
     answers() {
       const found: { count: number; answer: Answer }[] = []
-      for (const { value } of answers.getRange({ start: numberKey(0, 2), end: numberKey(ANSWERS_LIMIT, 2) })) {
+      for (const { value } of answers.getRange({ start: numberKey(0, 2), end: numberKey(ANSWERS_LIMIT, 2), ...within })) {
         const v = viewOf(value)
         const idBytes = value[12]
         const requestId = Buffer.from(value.subarray(13, 13 + idBytes)).latin1Slice()
@@ -181,7 +189,7 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
       return found.map((f) => f.answer)
     },
     system(name) {
-      const stored = systems.getBinary(name)
+      const stored = systems.getBinary(name, within)
       if (stored === undefined) return undefined
       if (stored[0] > FORMAT_VERSION) throw new EngineError('ENGINE_NEWER_FORMAT', `The pool's system row ${name} has format ${stored[0]}, this Ogee knows up to ${FORMAT_VERSION}: install a later version.`)
       try {
@@ -218,6 +226,9 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
       return keys.length
     },
     refresh: () => rows.resetReadTxn(),
-    close: () => env.close()
+    close() {
+      pinned?.done()
+      return env.close()
+    }
   }
 }

@@ -1,0 +1,5 @@
+/** What commands may ask of a daemon over POOL/control.sock: HTTP/1.1 with JSON (messages.ts). Paths carry the version. */
+export const STATUS_PATH = '/v1/status'
+export const SYNC_PATH = '/v1/sync'
+/** Answered when the pool is closed; `{closing: true}` comes first, as soon as closing starts. One JSON value a line. */
+export const CLOSED_PATH = '/v1/closed'
