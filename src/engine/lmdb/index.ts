@@ -26,7 +26,7 @@ import { systemIo } from './io.js'
 import type { LogIo } from './io.js'
 import { makeLayers } from './layers.js'
 import type { Layers } from './layers.js'
-import { makeLog, replayLog } from './log.js'
+import { makeLog, recordAt, replayLog } from './log.js'
 
 export { systemIo }
 export type { LogIo }
@@ -68,7 +68,23 @@ function replaySink(layers: Layers, addAnswer: (session: number, requestId: stri
   }
 }
 
+const OVERTAKEN = new Error('a writer went once around the log while it was read')
+
+/**
+ * With `readOnly` a writer may have the folder open in another process: the engine then shows what a crash now would leave, one state
+ * for as long as it is open. The writer's log grows meanwhile as ever, its LMDB file keeps the pages of that state.
+ */
 export async function openLmdb(options: LmdbOptions): Promise<Engine> {
+  for (;;) {
+    try {
+      return await openOnce(options)
+    } catch (e) {
+      if (e !== OVERTAKEN) throw e
+    }
+  }
+}
+
+async function openOnce(options: LmdbOptions): Promise<Engine> {
   const { folder, clock = systemClock, random = systemRandom, bootId = systemBootId(), readOnly = false, io = systemIo,
     logBytes = 64 * MIB, cacheBytes = 32 * MIB, eventsKept = 65_536 } = options
   if (logBytes < LOG_BYTES_MIN) throw new EngineError('ENGINE_OPTIONS', `A log of ${logBytes} bytes is too small: give it at least ${LOG_BYTES_MIN}.`)
@@ -99,7 +115,11 @@ export async function openLmdb(options: LmdbOptions): Promise<Engine> {
     layers.active.answers.push({ count: answersCount++, answer: { session: ofSession, requestId, result } })
   }
   const { replayed, log } = await orClose(() => {
+    const first = recordAt(io, fd, header, checkpoint.address)
     const replayed = replayLog(io, fd, header, checkpoint, replaySink(layers, addAnswer))
+    // a writer may be at work: the log from our mark on is whole until a later mark, and after that until its first record is overwritten
+    const isWhole = !readOnly || !tables.hasMoved('checkpoint') || (replayed.records > 0 && recordAt(io, fd, header, checkpoint.address) === first)
+    if (!isWhole) throw OVERTAKEN
     return { replayed, log: makeLog(io, fd, header, replayed.end, checkpoint.address) }
   })
 

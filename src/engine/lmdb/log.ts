@@ -80,6 +80,13 @@ function readRing(io: LogIo, fd: number, header: LogHeader, address: number, int
   if (rc < 0) throw new EngineError('ENGINE_LOG_DAMAGED', `The log cannot be read (errno ${-rc}): check the disk, then run ogee fsck on the pool.`)
 }
 
+/** The header of what lies at an address, to tell later whether it is still the same. */
+export function recordAt(io: LogIo, fd: number, header: LogHeader, address: number): string {
+  const head = Buffer.alloc(RECORD_HEADER_BYTES)
+  readRing(io, fd, header, address, head, RECORD_HEADER_BYTES)
+  return head.latin1Slice()
+}
+
 /** Goes through the records from `from` on, as far as they can be believed. */
 export function replayLog(io: LogIo, fd: number, header: LogHeader, from: LogPoint, sink: ReplaySink): Replayed {
   const { ringBytes } = header

@@ -36,6 +36,8 @@ export interface Tables {
   /** In the order in which they were added. */
   answers(): Answer[]
   system(name: string): unknown
+  /** Of a table opened to read: whether a writer changed this row since. */
+  hasMoved(name: string): boolean
   chunk(): Chunk
   /** Removes the oldest events beyond `keep`, at most `limit`; answers how many. */
   trimEvents(keep: number, limit: number): Promise<number>
@@ -197,6 +199,12 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
       } catch (e) {
         throw damaged(`The system row ${name} is no JSON`, e)
       }
+    },
+    hasMoved(name) {
+      rows.resetReadTxn()
+      const now = systems.getBinary(name)
+      const then = systems.getBinary(name, within)
+      return now === undefined || then === undefined || !now.equals(then)
     },
     chunk() {
       const waiting: Promise<unknown>[] = []
