@@ -58,6 +58,8 @@ export interface Floor {
   readonly dirty: Set<File>
   entries: number
   loggedBytes: number
+  /** Grows as flushes move bytes to the store. */
+  flushedBytes: number
   /** Counts writes to the store; a sync covers all up to its start. */
   stamp: number
   syncedStamp: number
@@ -71,7 +73,7 @@ export interface Floor {
 
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, loggedBytes: 0,
+    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, loggedBytes: 0, flushedBytes: 0,
     stamp: 1, syncedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }

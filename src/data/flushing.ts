@@ -195,6 +195,7 @@ async function settle(floor: Floor, pass: Pass, job: Job): Promise<void> {
       }
       return { sizeBytes: before.sizeBytes, keepInline: true }
     })
+    for (const p of pends) floor.flushedBytes += p.len
     file.loggedSinceMs = file.logged === 0 ? Infinity : floor.clock.monotonicMs()
   } catch (e) {
     if (job.lent !== 0) lend(floor, file, -job.lent)

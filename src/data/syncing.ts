@@ -114,6 +114,7 @@ export interface BackgroundOptions {
 const DELAY_MAX_MS = 20
 const HURRY_MS = 700
 const FAILED_PAUSE_MS = 1000
+const IDLE_PAUSE_MS = 20
 
 export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: BackgroundOptions): Background {
   const { clock } = floor
@@ -145,11 +146,14 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
   }
 
   function run(): Promise<void> {
+    const before = floor.flushedBytes
     running ??= work().catch((e: unknown) => {
       errnoOf(e) // a mistake of ours is told; everything else stays as it is, fsync tells whom it concerns, and this tries again
       pausedUntilMs = clock.monotonicMs() + FAILED_PAUSE_MS
     }).finally(() => {
       running = undefined
+      // others flush what there is (or a snapshot holds it up): look again later, not in this tick
+      if (floor.flushedBytes === before) pausedUntilMs = Math.max(pausedUntilMs, clock.monotonicMs() + IDLE_PAUSE_MS)
       progress()
       arm()
     })
@@ -157,7 +161,7 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
   }
 
   function arm(): void {
-    if (stopped || floor.dirty.size === 0) return
+    if (stopped || floor.dirty.size === 0 || (timer !== undefined && floor.loggedBytes < flushBytes)) return
     const paused = pausedUntilMs > clock.monotonicMs()
     if (floor.loggedBytes >= flushBytes && running === undefined && !paused) {
       timer?.stop()
@@ -165,9 +169,11 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
       void run()
       return
     }
-    timer ??= clock.after(TICK_MS, () => {
+    timer ??= clock.after(paused && floor.loggedBytes >= flushBytes ? IDLE_PAUSE_MS : TICK_MS, () => {
       timer = undefined
-      if (running === undefined) void run()
+      if (running !== undefined) return
+      if (pausedUntilMs > clock.monotonicMs()) arm()
+      else void run()
     })
   }
   floor.onWork = arm
