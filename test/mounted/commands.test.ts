@@ -257,6 +257,16 @@ test('many mounts of a new pool at once: one daemon, and all are there', { skip:
   assert.ok(!isAlive(daemon))
 })
 
+test('-o sync: what was answered is durable, bytes and names', async (t) => {
+  const { pool, dir, ogee } = makePlace(t)
+  ok(await ogee('mount', pool, dir, '-o', 'sync'))
+  const dirty = async (): Promise<number> => (JSON.parse((await ogee('status', pool, '--json')).out) as { dirtyBytes: number }).dirtyBytes
+  ok(await sh(`mkdir ${dir}/d && head -c 200000 /dev/zero > ${dir}/d/f`))
+  assert.equal(await dirty(), 0)
+  ok(await sh(`mv ${dir}/d/f ${dir}/g && ln ${dir}/g ${dir}/h && rm ${dir}/g`)) // of a last name the reclaim follows in the background
+  assert.equal(await dirty(), 0)
+})
+
 test('a daemon that hangs: status says so in time, and killing it is safe', { skip: 'takes the 10 s that an answer may take; run it by hand' }, async (t) => {
   const { pool, dir, ogee, pid } = makePlace(t)
   ok(await ogee('mount', pool, dir))

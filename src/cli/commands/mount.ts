@@ -21,7 +21,7 @@ Mount options (-o, a list with commas):
   relatime                   a read moves the access time if it was older than the last
                              change or than a day (default); or noatime, strictatime
   fsname=NAME                what mount and df show as the source (default: the pool)
-  sync, dirsync              every change waits for the disk
+  sync, dirsync              every change, every change of names waits for the disk
   nonempty                   mount over a folder that is not empty
   latency=auto|low|normal    keep the cores awake while there is work: if we may (default),
                              in any case, never

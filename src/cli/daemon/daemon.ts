@@ -24,6 +24,7 @@ import { daemonLog } from './log.js'
 import type { Logger } from './log.js'
 import type { Status } from './messages.js'
 import type { DaemonSpec } from './spawn.js'
+import { namesSynced } from './synchronous.js'
 
 export interface DaemonHost {
   readonly log: 'file' | 'terminal'
@@ -54,7 +55,8 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
       vfs: vfsOptions(spec, (node) => door?.isHeld(node) ?? true)
     })
     if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')
-    door = await openDoor({ vfs: pool.vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
+    const vfs = spec.options.synchronous || spec.options.dirSync ? namesSynced(pool.vfs) : pool.vfs
+    door = await openDoor({ vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
     return await serve({ spec, host, log, stop, lock, pool, door })
   } catch (e) { // before it served
     if (door !== undefined) await unmount(spec.dir, 'lazy').catch((failed: unknown) => log.error(sentence(failed)))
