@@ -5,7 +5,9 @@
  *     everything durable, then the engine's last checkpoint, which marks the pool clean.
  *   - The superblock is written last of a format, after everything that it promises is durable.
  */
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
+import prettyBytes from 'pretty-bytes'
 import { EngineError, openLmdb } from '../engine/index.js'
 import type { Engine, LogIo } from '../engine/index.js'
 import { openData } from '../data/index.js'
@@ -136,7 +138,7 @@ export async function openPool(folder: string, options: OpenOptions): Promise<Po
   try {
     if (inspectFolder(folder) !== 'pool') {
       const made = await formatPool(folder, options)
-      options.note(`made pool ${folder} (${made.sizeBytes / GIB} GiB at most; its files grow as it fills).`)
+      options.note(`made pool ${folder} (${prettyBytes(made.sizeBytes, { binary: true })} at most; its files grow as it fills).`)
     }
     return await assemble(folder, readSuperblock(folder), options)
   } catch (e) {
@@ -220,11 +222,13 @@ async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
 }
 
 /**
- * The space is sparse: what is free in it is free only as far as the host's disk has room. The size that df sees is what
- * is used and what is free, so that its "used" is the pool's own.
+ * The space is sparse: what is free in it is free only as far as the host's disk has room, or as the space holds room already
+ * (groups once used stay allocated). The size that df sees is what is used and what is free, so that its "used" is the
+ * pool's own.
  */
 function withinHost(store: Store, folder: string, clock: Clock): Store {
-  let hostFreeBytes = Infinity
+  const path = join(folder, SPACE_FILE)
+  let roomBytes = Infinity // what the host could still give, and what it gave the space
   let askedMs = -Infinity
   return {
     ...store,
@@ -232,10 +236,10 @@ function withinHost(store: Store, folder: string, clock: Clock): Store {
       const status = store.status()
       const nowMs = clock.monotonicMs()
       if (nowMs - askedMs > HOST_ASKED_EVERY_MS) {
-        hostFreeBytes = hostSpace(folder).freeBytes
+        roomBytes = hostSpace(folder).freeBytes + statSync(path).blocks * 512
         askedMs = nowMs
       }
-      const freeBytes = Math.min(status.freeBytes, hostFreeBytes)
+      const freeBytes = Math.min(status.freeBytes, Math.max(0, roomBytes - status.usedBytes))
       return { ...status, freeBytes, sizeBytes: status.sizeBytes - status.freeBytes + freeBytes }
     }
   }

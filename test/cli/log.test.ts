@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 
 const source = (path: string): string => JSON.stringify(new URL(`../../src/${path}`, import.meta.url).href)
 
-test('beyond its limit the log starts again, and no line is lost', (t) => {
+test('beyond its limit the log starts again, in place', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ogee-log-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   const fd = openSync(join(folder, 'daemon.log'), 'a', 0o600)
