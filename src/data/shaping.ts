@@ -106,7 +106,8 @@ export function cutBehind(editor: Editor, tx: Tx, map: FileMap, size: number, ol
   editor.dropPending(tx, tail === undefined ? size : unit, Number.MAX_SAFE_INTEGER)
   editor.dropExtents(tx, ceilUnit(size), Number.MAX_SAFE_INTEGER)
   if (tail !== undefined) editor.log(tx, unit, UNIT_BYTES, tail, 0)
-  else if (size > unit && isWrittenAt(map, unit)) editor.log(tx, size, Math.min(ceilUnit(size), Math.max(oldSize, size + 1)) - size, undefined, 0)
+  // To the unit's end, not to the old one of the file: an earlier cut's zeros were dropped just now, and the extent holds old bytes there.
+  else if (size > unit && isWrittenAt(map, unit)) editor.log(tx, size, ceilUnit(size) - size, undefined, 0)
 }
 
 // ------------------------------------------------------------------------------------------------------ punch, zero

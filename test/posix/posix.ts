@@ -60,6 +60,7 @@ export const ftruncate = (fd: string, size: number) => step('ftruncate', fd, siz
 export const write = (fd: string, text: string) => step('write', fd, text)
 export const pwrite = (fd: string, text: string, at: number) => step('pwrite', fd, text, at)
 export const pread = (fd: string, length: number, at: number) => step('pread', fd, length, at)
+export const fsync = (fd: string) => step('fsync', fd)
 export const fallocate = (fd: string, mode: number, at: number, length: number) => step('fallocate', fd, mode, at, length)
 export const seek = (fd: string, at: number, whence: 'data' | 'hole' | 'end') => step('seek', fd, at, whence)
 export const copyRange = (from: string, fromAt: number, to: string, toAt: number, length: number) => step('copyrange', from, fromAt, to, toAt, length)

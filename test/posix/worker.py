@@ -66,6 +66,7 @@ calls = {
     "write": lambda fd, text: os.write(fds[fd], text.encode("latin1")),
     "pwrite": lambda fd, text, at: os.pwrite(fds[fd], text.encode("latin1"), at),
     "pread": lambda fd, length, at: os.pread(fds[fd], length, at).decode("latin1"),
+    "fsync": lambda fd: os.fsync(fds[fd]),
     "fallocate": lambda fd, mode, at, length: checked(libc.fallocate(fds[fd], mode, ctypes.c_long(at), ctypes.c_long(length))),
     "seek": lambda fd, at, whence: os.lseek(fds[fd], at, whences[whence]),
     "copyrange": lambda a, a_at, b, b_at, length: os.copy_file_range(fds[a], fds[b], length, a_at, b_at),
