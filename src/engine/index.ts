@@ -9,3 +9,5 @@ export type { LmdbOptions, LogIo } from './lmdb/index.js'
 export { EngineError } from './errors.js' // what can be wrong when an engine is opened
 export type { EngineErrorCode } from './errors.js'
 export { KEY_BYTES_LIMIT, KEY_END, keySuccessor, prefixEnd, prefixRange } from './keys.js'
+export { streamRows } from './streams.js' // the rows of a range, in pages
+export type { RowStream } from './streams.js'
