@@ -147,8 +147,10 @@ export const fileOperations: OperationTable = [
   [p.OPEN, { bodyBytes: c.OPEN_IN_BYTES, run: open }],
   [p.READ, { bodyBytes: c.READ_IN_BYTES, run: read }],
   [p.WRITE, { bodyBytes: c.WRITE_IN_BYTES, run: write, keepsFrame: true }],
-  [p.FLUSH, { bodyBytes: c.FLUSH_IN_BYTES,
-    run: (s, r) => s.settle(r, s.vfs.flush(r.ctx, r.node, c.handleOf(r.frame.view, BODY)), s.answerNothing) }],
+  [p.FLUSH, { bodyBytes: c.FLUSH_IN_BYTES, run(s, r) {
+    if (!s.opens) s.answerError(r, ERRNO.ENOSYS) // nothing to report by open file; the kernel does not ask again
+    else s.settle(r, s.vfs.flush(r.ctx, r.node, c.handleOf(r.frame.view, BODY)), s.answerNothing)
+  } }],
   [p.RELEASE, { bodyBytes: c.RELEASE_IN_BYTES, run: release }],
   [p.FSYNC, { bodyBytes: c.FSYNC_IN_BYTES, run: (s, r) =>
     s.settle(r, s.vfs.fsync(r.ctx, r.node, c.handleOf(r.frame.view, BODY), dataOnly(r)), s.answerNothing) }],

@@ -30,19 +30,23 @@ function answerLookup(s: Session, r: Request, attr: Attr | undefined): void {
   }
 }
 
+/** Where opens do not reach us no RELEASE will come: from here on the kernel's reference alone keeps the file. */
 function answerCreated(s: Session, r: Request, created: Created): void {
-  writeEntryOut(s.out.view, OUT, created.attr, s.shown)
-  c.writeOpenOut(s.out.view, OUT + ENTRY_OUT_BYTES, created.handle, fileFlags(s, r.asked, created))
-  if (s.answer(r, ENTRY_OUT_BYTES + c.OPEN_OUT_BYTES) < 0) s.releaseUnsent(created.handle, created.attr.ino)
-  else {
-    s.lookups.add(created.attr.ino)
-    s.files.set(created.handle, created.attr.ino)
-  }
+  const { attr } = created
+  writeEntryOut(s.out.view, OUT, attr, s.shown)
+  c.writeOpenOut(s.out.view, OUT + ENTRY_OUT_BYTES, s.opens ? created.handle : 0, fileFlags(s, r.asked, created))
+  const arrived = s.answer(r, ENTRY_OUT_BYTES + c.OPEN_OUT_BYTES) >= 0
+  if (arrived) s.lookups.add(attr.ino)
+  if (arrived && s.opens) s.files.set(created.handle, attr.ino)
+  else s.releaseUnsent(created.handle, attr.ino)
 }
 
-/** What the kernel may do with an open file. With O_DIRECT nothing is cached, so that writes may run side by side. */
+/**
+ * What the kernel may do with an open file. With O_DIRECT nothing is cached, so that writes may run side by side: that needs
+ * its opens to be told to us, all of them, or one file is open in two ways that exclude each other.
+ */
 export function fileFlags(s: Session, openFlags: number, opened: Opened): number {
-  if ((openFlags & O_DIRECT) !== 0 && s.directIo) return p.FOPEN_DIRECT_IO | p.FOPEN_PARALLEL_DIRECT_WRITES
+  if (s.opens && (openFlags & O_DIRECT) !== 0 && s.directIo) return p.FOPEN_DIRECT_IO | p.FOPEN_PARALLEL_DIRECT_WRITES
   return opened.keepCache ? p.FOPEN_KEEP_CACHE : 0
 }
 
@@ -72,7 +76,6 @@ async function createTruncating(s: Session, ctx: Context, parent: number, name: 
 }
 
 function create(s: Session, r: Request): void {
-  if (!s.opens) return s.answerError(r, ERRNO.ENOSYS) // the kernel makes the node, then opens it without us
   const v = r.frame.view
   const flags = c.createFlags(v, BODY)
   const kills = (flags & O_TRUNC) !== 0 && (c.createFuseFlags(v, BODY) & p.OPEN_KILL_SUIDGID) !== 0
@@ -85,7 +88,6 @@ function create(s: Session, r: Request): void {
 }
 
 function tmpfile(s: Session, r: Request): void {
-  if (!s.opens) return s.answerError(r, ERRNO.EOPNOTSUPP)
   const v = r.frame.view
   r.asked = c.createFlags(v, BODY)
   const flags = r.asked & ~(O_CREAT | O_EXCL)

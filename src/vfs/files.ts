@@ -11,7 +11,8 @@ import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { FILE_MAX_BYTES, NOW } from '../data/index.js'
 import type { Content, ContentEffects } from '../data/index.js'
-import { inodeOf, isDirectory, isRegular, requireWritable, then, timeNow } from './core.js'
+import type { Inode } from '../meta/index.js'
+import { FS_APPEND_FL, FS_IMMUTABLE_FL, inodeOf, isDirectory, isRegular, requireWritable, then, timeNow } from './core.js'
 import type { Core } from './core.js'
 import type { Atimes } from './atime.js'
 import type { Handles, OpenFile } from './handles.js'
@@ -25,6 +26,15 @@ const SEEK_DATA = 3
 const SEEK_HOLE = 4
 /** copy_file_range, per call: its caller goes on with the rest, or is gone by then. */
 const COPY_CALL_BYTES = 16 * 1024 * 1024
+
+function requireRegular(inode: Inode): void {
+  if (!isRegular(inode)) throw new PosixError(isDirectory(inode) ? 'EISDIR' : 'EINVAL')
+}
+
+function requireChangeable(inode: Inode, appends: boolean): void {
+  requireRegular(inode)
+  if ((inode.flags & FS_IMMUTABLE_FL) !== 0 || (!appends && (inode.flags & FS_APPEND_FL) !== 0)) throw new PosixError('EPERM')
+}
 
 export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: Writeout): Files {
   const { data } = core
@@ -45,9 +55,16 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
   }
 
   /** Without an open file nobody looked yet what this is. */
-  const regular = (ctx: Context, node: Node): MaybePromise<void> => then(inodeOf(core, ctx, node), (inode) => {
-    if (!isRegular(inode)) throw new PosixError(isDirectory(inode) ? 'EISDIR' : 'EINVAL')
-  })
+  const regular = (ctx: Context, node: Node): MaybePromise<void> => {
+    const inode = inodeOf(core, ctx, node)
+    return inode instanceof Promise ? inode.then(requireRegular) : requireRegular(inode)
+  }
+
+  /** The same for a change; what open(2) would have refused is refused here. */
+  const changeable = (ctx: Context, node: Node, appends: boolean): MaybePromise<void> => {
+    const inode = inodeOf(core, ctx, node)
+    return inode instanceof Promise ? inode.then((late) => requireChangeable(late, appends)) : requireChangeable(inode, appends)
+  }
 
   const effectsOf = (ctx: Context, killSuidgid: boolean): ContentEffects =>
     ({ touch: timeNow(core), killSuidgid: killSuidgid || (core.checks && ctx.uid !== 0) })
@@ -88,7 +105,7 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       const where = append ? 'end' : offsetBytes
       const effects = effectsOf(ctx, how.killSuidgid)
       const write = (): Promise<Content> => data.write(ctx, node, where, from, at, lengthBytes, effects)
-      const checked = file === undefined ? regular(ctx, node) : undefined
+      const checked = file === undefined ? changeable(ctx, node, append) : undefined
       const written = (checked instanceof Promise ? checked.then(write) : write()).then(() => {
         writeout.wrote(node, lengthBytes)
         if (file !== undefined) file.node.atimeSettled = false
@@ -106,7 +123,8 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       const inode = await inodeOf(core, ctx, node)
       if (isDirectory(inode)) throw new PosixError('EISDIR')
       if (!isRegular(inode)) throw new PosixError('ENODEV')
-      if (file !== undefined && file.appendOnly && (mode & ~FALLOC_KEEP_SIZE) !== 0) throw new PosixError('EPERM')
+      if (file === undefined) requireChangeable(inode, (mode & ~FALLOC_KEEP_SIZE) === 0)
+      else if (file.appendOnly && (mode & ~FALLOC_KEEP_SIZE) !== 0) throw new PosixError('EPERM')
       if (offsetBytes + lengthBytes > FILE_MAX_BYTES) throw new PosixError('EFBIG')
       const effects = effectsOf(ctx, ctx.uid !== 0)
       const keepSize = (mode & FALLOC_KEEP_SIZE) !== 0
@@ -137,7 +155,7 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       const source = readable(fromHandle, fromNode)
       const target = writable(toHandle, toNode)
       if (source === undefined) await regular(ctx, fromNode)
-      if (target === undefined) await regular(ctx, toNode)
+      if (target === undefined) await changeable(ctx, toNode, false)
       if (target !== undefined && target.append) throw new PosixError('EBADF')
       if (fromOffset < 0 || toOffset < 0 || lengthBytes < 0) throw new PosixError('EINVAL')
       const { sizeBytes } = await inodeOf(core, ctx, fromNode) // as it is now: a copy within one file may grow it

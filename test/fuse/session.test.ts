@@ -4,11 +4,12 @@ import { describe, test } from 'node:test'
 import type { Context } from '../../src/sys/index.js'
 import { onUnknownError, PosixError } from '../../src/sys/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
-import { cString, expectError, Kernel, pack, request, unpack } from './kernel.js'
+import { cString, expectError, Kernel, pack, request, structBytes, unpack } from './kernel.js'
 import { delayed, MemoryVfs } from './memory-vfs.js'
 
 const LOOKUP = 1, FORGET = 2, GETATTR = 3, UNLINK = 10, OPEN = 14, READ = 15, WRITE = 16, RELEASE = 18, FLUSH = 25, OPENDIR = 27
 const CREATE = 35, INTERRUPT = 36, DESTROY = 38, POLL = 40, BATCH_FORGET = 42, READDIRPLUS = 44, SETXATTR = 21, GETXATTR = 22
+const TMPFILE = 51
 
 const created = { flags: 0o102, mode: 0o100644 }
 const create = (kernel: Kernel, name: string): { node: number, fh: number } => {
@@ -152,11 +153,24 @@ describe('files', () => {
     assert.equal(vfs.handles.size, before)
   })
 
-  test('without opens the kernel is told to do without: OPEN, OPENDIR, CREATE', () => {
+  test('without opens the kernel is told to do without: OPEN, OPENDIR, FLUSH', () => {
     const kernel = ready(new MemoryVfs(), { opens: false })
     expectError(kernel.askNow(OPEN, {}, pack('open_in', {})), 'ENOSYS')
     expectError(kernel.askNow(OPENDIR, {}, pack('open_in', {})), 'ENOSYS')
-    expectError(kernel.askNow(CREATE, {}, pack('create_in', created), cString('a')), 'ENOSYS')
+    expectError(kernel.askNow(FLUSH, {}, pack('flush_in', {})), 'ENOSYS')
+  })
+
+  test('without opens a file is made and opened with handle 0, and nothing stays open here', () => {
+    const vfs = new MemoryVfs()
+    const kernel = ready(vfs, { opens: false })
+    for (const [opcode, name] of [[CREATE, cString('a')], [TMPFILE, cString('/')]] as const) {
+      const { body, error } = kernel.askNow(opcode, {}, pack('create_in', created), name)
+      assert.equal(error, 0)
+      const opened = unpack('open_out', body.subarray(structBytes('entry_out')))
+      assert.deepEqual([opened.fh, opened.open_flags], [0, 2])
+      assert.equal(kernel.session.lookups.count(unpack('entry_out', body).nodeid), 1)
+    }
+    assert.deepEqual([vfs.handles.size, kernel.session.files.size], [0, 0])
   })
 
   test('owner and mode as the mount shows them', () => {
