@@ -1,94 +1,240 @@
 /**
- * Checks the data floor's rows against each other and against the allocator's, for tests and fsck: sentences, none if all is well.
- *   - Ranges of a file lie in order and apart, extents and tentative ranges in whole units, none above EXTENT_MAX_BYTES.
- *   - Every unit belongs to exactly one extent, tentative range or history row, or to nobody; the bit rows say the same.
+ * Checks the data floor's rows: of one file as they come by in order of offset, and of history. Sentences, none if all is well.
+ *   - Ranges of a file lie in order and apart, extents and tentative ranges in whole units, none above EXTENT_MAX_BYTES; a borrowed range
+ *     lies in an unwritten extent; no unit holds tentative and logged bytes.
+ *   - What the inode says: bytes allocated, a durable size that is no more than the size, a row for who has bytes that are not durable.
+ *   - Every unit belongs to exactly one extent, tentative range or history row, or to nobody; the allocator's rows say the same.
+ * A row that cannot be read makes the claims incomplete (`unread`): units that nobody claims may then be its.
  */
-import { rootContext } from '../sys/index.js'
-import type { Engine, KeyedRow } from '../engine/index.js'
-import { COUNTERS_KEY, GROUP_BYTES, GROUP_UNITS, groupKey, UNIT_BYTES } from '../store/index.js'
-import { EXTENT_MAX_BYTES } from './data.js'
+import { PosixError, rootContext } from '../sys/index.js'
+import { streamRows } from '../engine/index.js'
+import type { Engine, KeyedRow, Reader } from '../engine/index.js'
+import { openUnitsCheck, UNIT_BYTES } from '../store/index.js'
+import type { UnitsCheck } from '../store/index.js'
+import { EXTENT_MAX_BYTES, FILE_MAX_BYTES } from './data.js'
+import type { Content } from './data.js'
+import { ceilUnit, floorUnit } from './filemap.js'
+import type { Extent, Pending } from './filemap.js'
 import { decodePast, HISTORY_KIND } from './history.js'
 import { decodeExtent, decodePending, EXTENT_KIND, extentOfRow, inoOf, PENDING_KIND, pendingOfRow, TENTATIVE_KIND } from './rows.js'
 
-const SCAN_ROWS = 1024
+/** What was found, and what a repair would look at: see meta/repair.ts. */
+export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'report'
+export interface Finding {
+  /** 0: of no inode. */
+  readonly ino: number
+  readonly what: string
+  readonly kind: FindingKind
+}
+export type Found = (finding: Finding) => void
 
-async function* scan(engine: Engine, prefix: string): AsyncGenerator<KeyedRow> {
-  const reader = engine.reader(rootContext)
-  const to = prefix.slice(0, -1) + String.fromCharCode(prefix.charCodeAt(prefix.length - 1) + 1)
-  for (let from = prefix; ;) {
-    const rows = await reader.scan({ from, to, limit: SCAN_ROWS })
-    yield* rows
-    if (rows.length < SCAN_ROWS) return
-    from = `${rows[rows.length - 1].key}\u0000`
+/** Rows of one file, extents and pending ranges merged by offset (an extent first), then `end`. */
+export interface FileCheck {
+  begin(ino: number): void
+  extent(row: KeyedRow): void
+  pending(row: KeyedRow): void
+  tentative(): void
+  /** `content` undefined: nobody knows this file's inode, or it could not be read. */
+  end(content: Content | undefined): void
+  past(row: KeyedRow): void
+  /** Only claims, for windows after the first. */
+  readonly claims: { extent(row: KeyedRow): void; pending(row: KeyedRow): void; past(row: KeyedRow): void }
+  readonly unread: number
+}
+
+export function makeFileCheck(units: UnitsCheck | undefined, found: Found): FileCheck {
+  let ino = 0
+  let rows = 0
+  let extentsEnd = 0
+  let pendingsEnd = 0
+  let covered = 0 // end of the units counted
+  let allocated = 0
+  let isTentative = false
+  let hasTentativeRow = false
+  let last: Extent | undefined
+  let before: Pending | undefined
+  let unread = 0
+
+  const say = (what: string): void => found({ ino, what, kind: 'report' })
+  const claim = (who: string, start: number, length: number): void => {
+    if (length > EXTENT_MAX_BYTES || units?.claim(start, length) === false) found({ ino, what: `has ${who} that is no sound range of the space: ${start}+${length}`, kind: 'report' })
+  }
+  const count = (from: number, to: number): void => {
+    const start = Math.max(from, covered)
+    if (to > start) allocated += to - start
+    covered = Math.max(covered, to)
+  }
+  const readable = <R>(what: string, decode: () => R): R | undefined => {
+    try {
+      return decode()
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      unread++
+      say(`has ${what} that cannot be read`)
+      return undefined
+    }
+  }
+  const silently = <R>(decode: () => R): R | undefined => {
+    try {
+      return decode()
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      return undefined // told in the first window
+    }
+  }
+
+  return {
+    get unread() {
+      return unread
+    },
+    begin(of) {
+      ino = of
+      rows = extentsEnd = pendingsEnd = covered = allocated = 0
+      isTentative = hasTentativeRow = false
+      last = before = undefined
+    },
+    extent(row) {
+      rows++
+      const e = readable('an extent', () => extentOfRow(row))
+      if (e === undefined) return
+      if (e.off < extentsEnd || e.len <= 0) say(`has an extent at ${e.off} that overlaps the one before it`)
+      if (e.off % UNIT_BYTES !== 0 || e.off + e.len > ceilUnit(FILE_MAX_BYTES)) say(`has an extent at the impossible offset ${e.off}`)
+      extentsEnd = e.off + e.len
+      count(e.off, extentsEnd)
+      claim(`an extent at ${e.off}`, e.start, e.len)
+      last = e
+    },
+    pending(row) {
+      rows++
+      const p = readable('a pending range', () => pendingOfRow(row))
+      if (p === undefined) return
+      if (p.off < pendingsEnd || p.len <= 0) say(`has a pending range at ${p.off} that overlaps the one before it`)
+      if (before !== undefined && (before.bytes === undefined) !== (p.bytes === undefined) && floorUnit(p.off) < ceilUnit(before.off + before.len)) say(`has tentative and logged bytes in one unit at ${p.off}`)
+      before = p
+      pendingsEnd = p.off + p.len
+      count(floorUnit(p.off), ceilUnit(pendingsEnd))
+      if (p.bytes !== undefined) return
+      isTentative = true
+      if (p.off % UNIT_BYTES !== 0) say(`has a tentative range at the impossible offset ${p.off}`)
+      if (!p.borrowed) return claim(`a tentative range at ${p.off}`, p.start, p.len)
+      const isLent = last !== undefined && last.unwritten && last.off <= p.off && last.off + last.len >= pendingsEnd && p.start === last.start + p.off - last.off
+      if (!isLent) say(`has a borrowed range at ${p.off} that no unwritten extent lends`)
+    },
+    tentative() {
+      rows++
+      hasTentativeRow = true
+    },
+    end(content) {
+      if (content === undefined) {
+        if (isTentative && !hasTentativeRow) found({ ino, what: 'has bytes that are not durable and no row that says so', kind: 'content' })
+        return
+      }
+      const { sizeBytes, durableSizeBytes, inline } = content
+      if (inline !== undefined && rows > 0) say('has its bytes in the inode and elsewhere')
+      if (inline !== undefined && inline.length !== sizeBytes) say(`has ${inline.length} bytes in the inode, and a size of ${sizeBytes}`)
+      if (sizeBytes < 0 || sizeBytes > FILE_MAX_BYTES) say(`has the impossible size ${sizeBytes}`)
+      if (durableSizeBytes > sizeBytes || durableSizeBytes < 0) found({ ino, what: `has a durable size of ${durableSizeBytes}, and a size of ${sizeBytes}`, kind: 'content' })
+      const needsRow = isTentative || durableSizeBytes < sizeBytes
+      if (needsRow && !hasTentativeRow) found({ ino, what: 'has bytes that are not durable and no row that says so', kind: 'content' })
+      if (!needsRow && hasTentativeRow) found({ ino, what: 'has a row of bytes that are not durable, and none', kind: 'content' })
+      const held = allocated + (inline?.length ?? 0)
+      if (held !== content.allocatedBytes) found({ ino, what: `says that it has ${content.allocatedBytes} bytes allocated, and has ${held}`, kind: 'content' })
+    },
+    past(row) {
+      const past = decodePast(row)
+      ino = past.key.length >= 9 ? inoOf(past.key) : 0
+      if (!(past.birth < past.death)) say('has a history row that died before it was born')
+      if (past.key.startsWith(EXTENT_KIND)) {
+        const e = readable('an extent in history', () => decodeExtent(past.key, past.bytes))
+        if (e !== undefined) claim(`an extent in history at ${e.off}`, e.start, e.len)
+      } else if (past.key.startsWith(PENDING_KIND)) {
+        const p = readable('a pending range in history', () => decodePending(past.key, past.bytes))
+        if (p !== undefined && p.bytes === undefined) say('has a tentative range in history')
+      }
+    },
+    claims: {
+      extent(row) {
+        const e = silently(() => extentOfRow(row))
+        if (e !== undefined) units?.claim(e.start, e.len)
+      },
+      pending(row) {
+        const p = silently(() => pendingOfRow(row))
+        if (p !== undefined && p.bytes === undefined && !p.borrowed) units?.claim(p.start, p.len)
+      },
+      past(row) {
+        const past = decodePast(row)
+        const e = past.key.startsWith(EXTENT_KIND) ? silently(() => decodeExtent(past.key, past.bytes)) : undefined
+        if (e !== undefined) units?.claim(e.start, e.len)
+      }
+    }
   }
 }
 
-export async function checkData(engine: Engine, spaceBytes: number): Promise<string[]> {
+export async function eachRow(reader: Reader, kind: string, pageRows: number, fn: (row: KeyedRow) => void): Promise<void> {
+  const rows = await streamRows(reader, kind, String.fromCharCode(kind.charCodeAt(0) + 1), pageRows)
+  while (rows.key !== undefined) {
+    fn({ key: rows.key, row: rows.row })
+    const more = rows.advance()
+    if (more instanceof Promise) await more
+  }
+}
+
+/** Files' rows, history and units, with what the test knows of inodes: sentences for tests of this floor. */
+export async function checkData(engine: Engine, spaceBytes: number, contentOf: (ino: number) => Content | undefined = () => undefined): Promise<string[]> {
   const wrong: string[] = []
-  const groups = new Map<number, Uint8Array>() // units as the extents claim them
-  let units = 0
-  const claim = (who: string, start: number, len: number): void => {
-    if (start % UNIT_BYTES !== 0 || len % UNIT_BYTES !== 0 || len <= 0 || len > EXTENT_MAX_BYTES || start < 0 || start + len > spaceBytes) {
-      wrong.push(`${who} has no sound range in the store: ${start}+${len}`)
-      return
-    }
-    for (let unit = start / UNIT_BYTES; unit < (start + len) / UNIT_BYTES; unit++) {
-      const group = Math.floor(unit / GROUP_UNITS)
-      const bit = unit % GROUP_UNITS
-      let bits = groups.get(group)
-      if (bits === undefined) groups.set(group, (bits = new Uint8Array(GROUP_UNITS / 8)))
-      if ((bits[bit >> 3] >> (bit & 7)) & 1) wrong.push(`${who} holds unit ${unit}, which another holds too`)
-      else units++
-      bits[bit >> 3] |= 1 << (bit & 7)
-    }
-  }
-
-  let ino = -1
-  let end = 0
-  const inOrder = (who: string, of: number, off: number, len: number): void => {
-    if (of !== ino) end = 0
-    ino = of
-    if (off < end || len <= 0) wrong.push(`${who} overlaps the range before it`)
-    end = off + len
-  }
-  for await (const row of scan(engine, EXTENT_KIND)) {
-    const e = extentOfRow(row)
-    const who = `extent ${inoOf(row.key)}@${e.off}`
-    inOrder(who, inoOf(row.key), e.off, e.len)
-    if (e.off % UNIT_BYTES !== 0) wrong.push(`${who} does not begin at a unit`)
-    claim(who, e.start, e.len)
-  }
-  ino = -1
-  const tentative = new Set<number>()
-  for await (const row of scan(engine, PENDING_KIND)) {
-    const p = pendingOfRow(row)
-    const who = `pending range ${inoOf(row.key)}@${p.off}`
-    inOrder(who, inoOf(row.key), p.off, p.len)
-    if (p.bytes !== undefined) continue
-    tentative.add(inoOf(row.key))
-    if (p.off % UNIT_BYTES !== 0) wrong.push(`${who} does not begin at a unit`)
-    if (!p.borrowed) claim(who, p.start, p.len)
-  }
-  for await (const row of scan(engine, TENTATIVE_KIND)) tentative.delete(inoOf(row.key))
-  for (const of of tentative) wrong.push(`file ${of} has tentative ranges and no row that says so`)
-  for await (const row of scan(engine, HISTORY_KIND)) {
-    const past = decodePast(row)
-    if (past.key.startsWith(EXTENT_KIND)) {
-      const e = decodeExtent(past.key, past.bytes)
-      claim(`past extent ${inoOf(past.key)}@${e.off}`, e.start, e.len)
-    } else if (past.key.startsWith(PENDING_KIND) && decodePending(past.key, past.bytes).bytes === undefined) {
-      wrong.push(`history holds a tentative range of ${inoOf(past.key)}`)
-    }
-  }
-
+  const found: Found = ({ ino, what }) => wrong.push(ino === 0 ? what : `file ${ino} ${what}`)
   const reader = engine.reader(rootContext)
-  for (let group = 0; group < spaceBytes / GROUP_BYTES; group++) {
-    const row = (await reader.bits(groupKey(group))) ?? new Uint8Array(GROUP_UNITS / 8)
-    const claimed = groups.get(group) ?? new Uint8Array(GROUP_UNITS / 8)
-    const at = row.findIndex((byte, i) => byte !== claimed[i])
-    if (at >= 0) wrong.push(`block group ${group}: the allocator has ${row[at].toString(2)} at units ${at * 8} to ${at * 8 + 7}, the extents ${claimed[at].toString(2)}`)
+  const units = await openUnitsCheck(reader, spaceBytes)
+  const check = makeFileCheck(units, found)
+  const streams = await Promise.all([EXTENT_KIND, PENDING_KIND, TENTATIVE_KIND].map((kind) => streamRows(reader, kind, String.fromCharCode(kind.charCodeAt(0) + 1))))
+  for (;;) {
+    const inos = streams.flatMap((s) => (s.key === undefined ? [] : [inoOf(s.key)]))
+    if (inos.length === 0) break
+    const ino = Math.min(...inos)
+    await feedFile(check, ino, streams[0], streams[1], streams[2])
+    check.end(contentOf(ino))
   }
-  const used = (await reader.counters(COUNTERS_KEY))?.[0]
-  if (used !== units) wrong.push(`the allocator counts ${used} units in use, the extents ${units}`)
+  await eachRow(reader, HISTORY_KIND, 1024, check.past)
+  await checkUnits(units, found, () => undefined)
   return wrong
+}
+
+type Stream = Awaited<ReturnType<typeof streamRows>>
+
+/** The rows of one file, in the order that a FileCheck wants. The streams stand at its rows or behind them. */
+export async function feedFile(check: FileCheck, ino: number, extents: Stream, pendings: Stream, tentatives: Stream): Promise<void> {
+  check.begin(ino)
+  for (;;) {
+    const e = extents.key !== undefined && inoOf(extents.key) === ino ? extents.key.slice(9) : undefined
+    const p = pendings.key !== undefined && inoOf(pendings.key) === ino ? pendings.key.slice(9) : undefined
+    if (e === undefined && p === undefined) break
+    const stream = p === undefined || (e !== undefined && e <= unitText(p)) ? extents : pendings
+    if (stream === extents) check.extent({ key: extents.key!, row: extents.row })
+    else check.pending({ key: pendings.key!, row: pendings.row })
+    const more = stream.advance()
+    if (more instanceof Promise) await more
+  }
+  while (tentatives.key !== undefined && inoOf(tentatives.key) === ino) {
+    check.tentative()
+    const more = tentatives.advance()
+    if (more instanceof Promise) await more
+  }
+}
+
+/** The offset (8 bytes, big-endian), down to its unit or up in it: an extent that begins anywhere in the unit comes first. */
+const unitText = (offset: string): string => offset.slice(0, 6) + String.fromCharCode(offset.charCodeAt(6) | 15, 255)
+
+/** Compares a window's claims with the allocator's rows, and after the first window the counter. */
+export async function checkUnits(units: UnitsCheck, found: Found, wrongGroup: Parameters<UnitsCheck['compare']>[0]): Promise<void> {
+  await units.compare((wrong) => {
+    wrongGroup(wrong)
+    const parts: string[] = []
+    if (wrong.leaked > 0) parts.push(`${wrong.leaked} units in use that nobody holds`)
+    if (wrong.missing > 0) parts.push(`${wrong.missing} units held that are not in use`)
+    if (!wrong.isCoarse) parts.push('units in use, and is not marked so')
+    found({ ino: 0, what: `block group ${wrong.group} has ${parts.join(', ')}`, kind: 'units' })
+  })
+  const { claimed, counted } = await units.units()
+  if (claimed !== counted) found({ ino: 0, what: `the allocator counts ${counted ?? 'no'} units in use, the extents ${claimed}`, kind: 'units' })
+  for (const { startBytes, lengthBytes } of units.overlaps) found({ ino: 0, what: `${lengthBytes} bytes of the space at ${startBytes} belong to two extents`, kind: 'report' })
 }

@@ -6,3 +6,6 @@ export type { Epochs, Past } from './history.js'
 export { openData } from './open.js'
 export type { DataOptions } from './open.js'
 export { checkData } from './check.js'
+export { checkUnits, eachRow, feedFile, makeFileCheck } from './check.js' // the parts of a check of the whole pool
+export type { FileCheck, Finding, FindingKind, Found } from './check.js'
+export { EXTENT_KIND, PENDING_KIND, TENTATIVE_KIND } from './rows.js'

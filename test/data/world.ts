@@ -197,6 +197,6 @@ export async function readAll(w: World, ino: number, view = NOW): Promise<Uint8A
 }
 
 export async function assertSound(w: World): Promise<void> {
-  assert.deepEqual(await checkData(w.engine, w.groups * GROUP_BYTES), [])
+  assert.deepEqual(await checkData(w.engine, w.groups * GROUP_BYTES, (ino) => contentOf(w, ino)), [])
   assert.equal(w.disk.unpromised, 0, 'nothing is written to what the host never promised')
 }
