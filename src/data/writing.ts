@@ -163,8 +163,8 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
   const end = start + length
   const size = content!.sizeBytes
   const ref = await refOf(floor, ctx, file)
-  // inline bytes that stay are logged first: their unit is logged then
-  const inline = inlineOutgrown(content!, start, end) ? content!.inline! : undefined
+  // inline bytes are logged first, and so is what comes over their unit: a power cut that drops the tentative rest keeps them
+  const inline = content!.inline !== undefined && content!.inline.length > 0 ? content!.inline : undefined
   const planMap: FileMap = inline === undefined ? map
     : { exts: [], pends: [{ off: 0, len: inline.length, birth: ref.epoch, bytes: inline, wholeRow: false, start: -1, borrowed: false, stamp: 0 }] }
   const segments = segmentsOf(planMap, start, end, size, ref, isLarge)
