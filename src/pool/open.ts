@@ -41,7 +41,7 @@ export interface Seams {
   readonly logIo?: LogIo
   readonly spaceIo?: SpaceIo
   /** The floors of a pool that is open now. */
-  opened?(floors: { readonly engine: Engine, readonly data: Data, readonly store: Store }): void
+  opened?(floors: { readonly engine: Engine, readonly data: Data, readonly store: Store, readonly vfs: OpenedVfs }): void
 }
 
 export interface FormatOptions {
@@ -161,7 +161,7 @@ async function assemble(folder: string, superblock: Superblock, options: OpenOpt
     await data.recover(backgroundContext())
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
     closers.push(() => vfs.close())
-    options.seams?.opened?.({ engine, data, store })
+    options.seams?.opened?.({ engine, data, store, vfs })
     return poolOf({ folder, superblock, engine, store, data, vfs, closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts

@@ -1,0 +1,70 @@
+/**
+ * What clients did to a pool, as they saw it: when each operation began and was answered, the names that they had after it,
+ * and every version of every file. The law that a recovered pool is held against is verdict.ts.
+ */
+
+/** Of one client, after one of its operations that changes names. */
+export interface Names {
+  readonly startMs: number
+  readonly endMs: number
+  readonly what: string
+  /** Path to 'f' + inode, 'd' + inode, or 'l' + target. */
+  readonly state: ReadonlyMap<string, string>
+  /** A rename over a file: this version's bytes are there if the rename is. */
+  readonly bytesFirst: { readonly file: FileHistory; readonly version: number } | undefined
+}
+
+/** Pushed when the operation starts; endMs is Infinity until it is answered. */
+export interface Version {
+  readonly startMs: number
+  endMs: number
+  readonly what: string
+  readonly bytes: Buffer
+  /** Written through an open file that was truncated to 0: follows within a second. */
+  readonly hurried: boolean
+}
+
+export interface FileHistory {
+  readonly id: number
+  ino: number
+  readonly versions: Version[]
+  /** Answered syncs, and the newest version that was answered before each began. */
+  readonly syncs: { readonly endMs: number; readonly version: number }[]
+}
+
+export interface History {
+  readonly clients: Names[][]
+  readonly files: Map<number, FileHistory>
+  /** Answered fsyncs of anything: what was answered before they began is durable, names included. */
+  readonly syncs: { readonly startMs: number; readonly endMs: number }[]
+  operations: number
+}
+
+export const makeHistory = (clients: number): History => ({
+  clients: Array.from({ length: clients }, () => [{ startMs: -Infinity, endMs: -Infinity, what: 'begin', state: new Map<string, string>(), bytesFirst: undefined }]),
+  files: new Map(), syncs: [], operations: 0
+})
+
+/**
+ * Content that tells where it belongs: each aligned 8 bytes name the file, the version and the place.
+ * file u16 + 1 (never zero), version u16, offset / 8 u32
+ */
+export function signedBytes(file: number, version: number, offset: number, length: number): Buffer {
+  const first = offset - (offset % 8)
+  const words = Math.ceil((offset + length - first) / 8)
+  const out = Buffer.allocUnsafe(words * 8)
+  for (let i = 0; i < words; i++) {
+    out.writeUInt16LE(file + 1, i * 8)
+    out.writeUInt16LE(version, i * 8 + 2)
+    out.writeUInt32LE(first / 8 + i, i * 8 + 4)
+  }
+  return out.subarray(offset - first, offset - first + length)
+}
+
+export function signatureText(bytes: Uint8Array, at: number): string {
+  const first = at - (at % 8)
+  if (first + 8 > bytes.length) return Buffer.from(bytes.subarray(first)).toString('hex')
+  const b = Buffer.from(bytes.buffer, bytes.byteOffset + first, 8)
+  if (b.every((x) => x === 0)) return 'zeros'
+  return `file ${b.readUInt16LE(0) - 1}, version ${b.readUInt16LE(2)}, offset ${b.readUInt32LE(4) * 8}`
+}

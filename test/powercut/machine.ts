@@ -1,0 +1,128 @@
+/** Pools of these tests: opened with a small log, so that checkpoints come often, and judged after a cut. */
+import { mkdtempSync, rmSync, existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import type { Data } from '../../src/data/index.js'
+import type { Engine } from '../../src/engine/index.js'
+import { formatPool, openPool } from '../../src/pool/index.js'
+import type { Pool, Seams } from '../../src/pool/index.js'
+import type { Store } from '../../src/store/index.js'
+import { manualClock } from '../../src/sys/index.js'
+import type { Clock, ManualClock, Random } from '../../src/sys/index.js'
+import type { OpenedVfs } from '../../src/vfs/index.js'
+import { FATES } from './journal.js'
+import type { Cutter, Fate } from './journal.js'
+import type { History } from './history.js'
+import { checkGrowth, judge } from './verdict.js'
+import type { Found } from './verdict.js'
+
+export const SPACE_BYTES = 64 * 1024 * 1024
+export const SMALL_LOG: Seams = { logBytes: 1024 * 1024, checkpointAtBytes: 256 * 1024 }
+
+const memoryFolder = '/dev/shm'
+export const root = mkdtempSync(path.join(existsSync(memoryFolder) ? memoryFolder : tmpdir(), 'ogee-powercut-'))
+process.on('exit', () => rmSync(root, { recursive: true, force: true }))
+export const newFolder = (): string => mkdtempSync(path.join(root, 'pool-'))
+
+export interface Floors {
+  readonly engine: Engine
+  readonly data: Data
+  readonly store: Store
+  readonly vfs: OpenedVfs
+}
+export interface OpenedPool extends Floors {
+  readonly pool: Pool
+}
+
+export async function makePool(folder: string, clock: Clock, random: Random, seams: Seams): Promise<void> {
+  await formatPool(folder, { clock, random, sizeBytes: SPACE_BYTES, name: 'powercut', seams: { ...SMALL_LOG, ...seams } })
+}
+
+export async function open(folder: string, clock: Clock, random: Random, seams: Seams): Promise<OpenedPool> {
+  let floors: Floors | undefined
+  const pool = await openPool(folder, {
+    clock, random, vfs: {}, note: () => undefined,
+    seams: { ...SMALL_LOG, ...seams, opened: (f) => void (floors = f) }
+  })
+  return { pool, ...floors! }
+}
+
+/** What was tried, to be printed. */
+export interface Tried {
+  cuts: number
+  deaths: number
+  readonly fates: Record<string, number>
+  lost: number
+  torn: number
+  kept: number
+  metadataLost: number
+  files: number
+  bytes: number
+  replayed: number
+  /** Cuts after which changes of names were missing, bytes were missing. */
+  namesBehind: number
+  bytesBehind: number
+}
+export const makeTried = (): Tried => ({ cuts: 0, deaths: 0, fates: {}, lost: 0, torn: 0, kept: 0, metadataLost: 0, files: 0, bytes: 0, replayed: 0, namesBehind: 0, bytesBehind: 0 })
+
+/** What dead sessions had open is taken away in the background, a batch at a time: wait for it. */
+async function quiet(clock: ManualClock, engine: Engine): Promise<void> {
+  for (let seq = -1, still = 0; still < 3; still = seq === engine.committedSeq() ? still + 1 : 0) {
+    seq = engine.committedSeq()
+    await clock.advanceAsync(60)
+  }
+}
+
+export interface CutOptions {
+  readonly cutter: Cutter
+  readonly history: History
+  readonly random: Random
+  readonly fate: Fate
+  readonly ms: number
+  readonly slackMs: number
+  readonly bootIdBefore: string
+  readonly tried: Tried
+  /** Where in the image the pool is. */
+  readonly poolPath?: string
+}
+
+export const fateOf = (random: Random): Fate => FATES[random.uint32() % FATES.length]
+
+/** One cut: an image, opened after a reboot (or, if everything was kept, after the daemon's death), judged, used, closed. */
+export async function cutAndJudge({ cutter, history, random, fate, ms, slackMs, bootIdBefore, tried, poolPath = '' }: CutOptions): Promise<{ wrong: string[]; found: Found | undefined }> {
+  const folder = path.join(newFolder(), 'image')
+  const kept = cutter.image(folder, fate, random)
+  const isDeath = fate === 'all' && random.uint32() % 2 === 0
+  tried[isDeath ? 'deaths' : 'cuts']++
+  tried.fates[fate] = (tried.fates[fate] ?? 0) + 1
+  tried.lost += kept.lost
+  tried.torn += kept.torn
+  tried.kept += kept.whole
+  tried.metadataLost += kept.metadataLost
+  let wrong: string[] = []
+  let found: Found | undefined
+  try {
+    const clock = manualClock()
+    const opened = await open(path.join(folder, poolPath), clock, random, { bootId: isDeath ? bootIdBefore : `${bootIdBefore}, again` })
+    await quiet(clock, opened.engine)
+    tried.replayed += opened.engine.recovery.replayedRecords
+    const asked = { vfs: opened.vfs, engine: opened.engine, spaceBytes: SPACE_BYTES }
+    ;({ wrong, found } = await judge(asked, history, { kind: isDeath ? 'death' : 'cut', ms, slackMs }))
+    for (const [ino, bytes] of found.bytes) {
+      tried.files++
+      tried.bytes += bytes.length
+      const last = history.files.get(ino)?.versions.findLast((version) => version.endMs <= ms)
+      if (last !== undefined && !last.bytes.equals(bytes)) tried.bytesBehind++
+    }
+    found.names.forEach((names, c) => {
+      const last = history.clients[c].findLast((n) => n.endMs <= ms)!
+      if ([...last.state].some(([at, what]) => names.get(at) !== what)) tried.namesBehind++
+    })
+    if (random.uint32() % 4 === 0) await checkGrowth(asked, found, wrong)
+    await opened.pool.close()
+  } catch (e) {
+    wrong.push(`opening: ${e instanceof Error ? e.stack : String(e)}`)
+  }
+  if (wrong.length === 0 || process.env['OGEE_KEEP'] === undefined) rmSync(path.dirname(folder), { recursive: true, force: true })
+  return { wrong, found }
+}
