@@ -76,6 +76,8 @@ async function createTruncating(s: Session, ctx: Context, parent: number, name: 
 }
 
 function create(s: Session, r: Request): void {
+  // the kernel makes the node, then asks for an OPEN and learns that none is needed: from then on no RELEASE comes either
+  if (!s.opens) return s.answerError(r, ERRNO.ENOSYS)
   const v = r.frame.view
   const flags = c.createFlags(v, BODY)
   const kills = (flags & O_TRUNC) !== 0 && (c.createFuseFlags(v, BODY) & p.OPEN_KILL_SUIDGID) !== 0
