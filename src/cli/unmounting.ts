@@ -25,7 +25,7 @@ function refusal(e: unknown, dir: string): unknown {
       return new Refusal('busy', `${dir}: target is busy: close the programs that use it (\`fuser -vm ${dir}\` lists them), or take it off lazily with \`ogee umount -l ${dir}\`.`)
     case 'EINVAL':
     case 'ENOENT':
-      return new Refusal('usage', `${dir} is not mounted: \`ogee status\` lists what is.`)
+      return new Refusal('missing', `${dir} is not mounted: \`ogee status\` lists what is.`)
     case 'EPERM':
       return new Refusal('denied', `No permission to unmount ${dir}: do it as root, or as the user who mounted it.`)
     default:

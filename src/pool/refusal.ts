@@ -4,7 +4,7 @@
  */
 export type Reason =
   | 'usage' // wrong arguments or options
-  | 'missing' // no such folder
+  | 'missing' // no such folder, no such mount
   | 'not-a-pool' // a folder with something else in it
   | 'half-made' // pool files without a superblock
   | 'exists' // there is a pool already

@@ -69,7 +69,7 @@ function begins(watch: ClosedWatch): Promise<boolean> {
 function notMounted(dir: string, mounts: ReturnType<typeof readMounts>): Refusal {
   const asPool = mounts.find((m) => m.type === MOUNT_TYPE && noteOf(m)?.pool === dir)
   if (asPool !== undefined) return new Refusal('usage', `${dir} is the pool, mounted at ${asPool.dir}: use ogee umount ${asPool.dir}.`)
-  return new Refusal('usage', `${dir} is not mounted: \`ogee status\` lists what is.`)
+  return new Refusal('missing', `${dir} is not mounted: \`ogee status\` lists what is.`)
 }
 
 /** Listens to the daemon, if this mount is its. */
