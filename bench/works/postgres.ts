@@ -1,5 +1,5 @@
 /** PostgreSQL with its data folder in the place, run by its own user: pgbench's transactions per second. The socket lies outside. */
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import type { Place, Tools, Work } from '../work.js'
 
 const versions = '/usr/lib/postgresql'
@@ -14,6 +14,10 @@ function folderOfPrograms(): string | undefined {
 const socketOf = ({ peer }: Place, tools: Tools) => `${tools.scratch}/socket-${peer.replace(/\W+/g, '_')}`
 const asPostgres = (tools: Tools, program: string, ...args: string[]) =>
   tools.run('runuser', '-u', 'postgres', '--', `${folderOfPrograms()}/${program}`, ...args)
+
+/** What the server itself said first: pgbench only sees that it is gone. */
+const troubleIn = (log: string): string =>
+  readFileSync(log, 'utf8').split('\n').filter((line) => /PANIC|FATAL|ERROR|terminated by signal/.test(line)).slice(0, 3).join(' | ') || 'no trouble in the server\'s log'
 
 export const postgresWork: Work = {
   name: 'pgbench',
@@ -34,7 +38,9 @@ export const postgresWork: Work = {
     await asPostgres(tools, 'pgbench', '-h', socket, '-i', '-q', '-s', '5', 'postgres')
   },
   round: async (place, tools) => {
-    const said = await asPostgres(tools, 'pgbench', '-h', socketOf(place, tools), '-c', String(clients), '-j', '2', '-T', String(tools.size(2, 5, 15)), 'postgres')
+    const said = await asPostgres(tools, 'pgbench', '-h', socketOf(place, tools), '-c', String(clients), '-j', '2', '-T', String(tools.size(2, 5, 15)), 'postgres').catch((error: unknown) => {
+      throw new Error(`${troubleIn(`${socketOf(place, tools)}/log`)}; ${String(error)}`)
+    })
     const tps = Number(said.match(/tps = ([\d.]+)/)?.[1])
     const ops = Number(said.match(/transactions actually processed: (\d+)/)?.[1])
     if (!(tps > 0)) throw new Error(`pgbench told no rate: ${said}`)
