@@ -4,6 +4,7 @@
  *     over in between keeps its newer row, above the extent; a file that was cut in between is left for the next pass.
  *   - An extent is born with the bytes that it takes in. Over an extent that no snapshot needs the bytes go in place, else into
  *     new units with a copy of what is around them.
+ *   - Extents are overwritten only with rows that the log holds durably.
  *   - Space is there: it was held when the bytes were logged. The flush of a full log (`ready`) takes no new group and waits for
  *     nobody's lock: what it cannot move stays a row.
  */
@@ -101,6 +102,8 @@ function eachPart(pends: readonly Pending[], from: number, to: number, fn: (p: P
   }
 }
 
+const overwrites = ({ inPlace, under }: Target): boolean => inPlace && !under!.unwritten
+
 /** Where the last small file of this pass ended: the next one follows it. */
 interface Trail { next: number | undefined }
 
@@ -121,11 +124,13 @@ async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise
   const { map } = file
   const job: Job = { file, ref, pends, targets: targetsOf(map, pends, ref.newestSnapshot), cuts: file.cuts, lent: 0 }
   const isSmall = file.content!.sizeBytes < SMALL_FILE_BYTES
+  // bytes in place whose rows a power cut took back would show behind the file's end, or zeros where a cut never happened
+  if (job.targets.some(overwrites) && floor.engine.durableSeq() < floor.engine.committedSeq()) await floor.engine.sync(ctx)
   try {
     for (let i = 0; i < job.targets.length; i++) {
       const target = job.targets[i]
       const { from, to, under } = target
-      if (target.inPlace && !under!.unwritten) {
+      if (overwrites(target)) {
         const writes: Promise<void>[] = []
         eachPart(pends, from, to, (p, a, b) => {
           const written = floor.store.write(ctx, under!.start + a - under!.off, p.bytes!, a - p.off, b - a)

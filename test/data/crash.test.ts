@@ -123,3 +123,24 @@ test('a large write over inline bytes that were synced: they are there until the
   assert.ok(got.length >= old.length && got.every((b) => b === 7 || b === 9), `${got.length} bytes, beginning with ${got[0]}`)
   await assertSound(w)
 })
+
+/** Nothing is kept that need not be. */
+const least = { uint32: () => 0, bytes: (length: number) => new Uint8Array(length) }
+
+test('the flush writes in place only what the log holds durably', async () => {
+  for (const change of ['append', 'truncate'] as const) {
+    const w = await makeWorld({ groups: 8 })
+    await makeFile(w, 3)
+    await w.data.write(ctx, 3, 0, Buffer.alloc(100_001, 7), 0, 100_001, quiet)
+    await w.data.sync(ctx, 3)
+    if (change === 'append') await w.data.write(ctx, 3, 'end', Buffer.alloc(50, 9), 0, 50, quiet)
+    else await w.data.truncate(ctx, 3, 50_001, quiet)
+    await w.data.flush()
+    await cutPower(w, least)
+    const got = await readAll(w, 3)
+    assert.ok(got.every((b, at) => b === (at < 100_001 ? 7 : 9)), `${change}: ${got.length} bytes, zeros from ${got.indexOf(0)}`)
+    await w.data.truncate(ctx, 3, got.length + 8192, quiet)
+    assert.ok((await readAll(w, 3)).subarray(got.length).every((b) => b === 0), `${change}: a file that grows shows zeros`)
+    await assertSound(w)
+  }
+})
