@@ -38,6 +38,11 @@ export interface SessionOptions extends InitOptions {
   readonly negativeValidMs: number
   /** A request that takes longer fails; Infinity: never. */
   readonly requestTimeoutMs: number
+  /**
+   * A signal stops the request that the caller waits for (EINTR). False where every request ends soon by itself, as on a disk's
+   * file system: programs do not expect EINTR from fsync or rename, and PostgreSQL takes it for a lost disk.
+   */
+  readonly interrupts: boolean
 }
 
 export class Session {
@@ -200,8 +205,9 @@ export class Session {
     if (agreed !== undefined) this.options.onReady?.(agreed)
   }
 
-  /** INTERRUPT: whoever waits for that request gives up soon; its own answer tells how it went. */
+  /** INTERRUPT: whoever waits for that request gives up soon; its own answer tells how it went. ENOSYS: the kernel sends no more. */
   interrupt(r: Request): void {
+    if (!this.options.interrupts) return this.answerError(r, ERRNO.ENOSYS)
     for (const other of this.pending)
       if (interrupted(r, other)) other.interrupt()
   }

@@ -148,7 +148,7 @@ export class Kernel implements ReplySink {
   constructor(vfs: Vfs, options: Partial<SessionOptions> = {}) {
     this.session = new Session({ vfs, clock: manualClock(),
       shown: { attrValidMs: 1500, entryValidMs: 2750, uid: undefined, gid: undefined, umask: undefined },
-      negativeValidMs: 0, requestTimeoutMs: Infinity, opens: true, writebackCache: false, maxBackground: 64, ...options }, this, frames)
+      negativeValidMs: 0, requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64, ...options }, this, frames)
   }
 
   send(frame: Frame, length: number): number {

@@ -42,7 +42,7 @@ export async function withMount(vfs: Vfs, use: (m: Mounted) => Promise<void>, op
   const fd = await mountFuse(dir, { source: 'memory', allowOther: true, defaultPermissions: true, flags: ['nodev'], ...mountOptions })
   const connection = channel.serve(fd, (sink) => new Session({ vfs, clock,
     shown: { attrValidMs: 1000, entryValidMs: 1000, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 1000,
-    requestTimeoutMs: Infinity, opens: true, writebackCache: false, maxBackground: 64, ...options }, sink))
+    requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64, ...options }, sink))
   const device = mountedDevice(dir) ?? 'none'
   try {
     await use({ dir, connection, channel, device })

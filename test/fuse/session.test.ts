@@ -298,6 +298,16 @@ describe('requests that wait', () => {
     assert.equal(contexts[2].signal!.cancelled, false, 'a reused request is not cancelled')
   })
 
+  test('where no request waits for long, INTERRUPT is refused and stops nothing', async () => {
+    const { vfs, contexts, go } = gated()
+    const kernel = ready(vfs, { interrupts: false })
+    const first = kernel.ask(LOOKUP, { unique: 1002n }, cString('a'))
+    expectError(await kernel.ask(INTERRUPT, { unique: 1003n }, pack('interrupt_in', { unique: 1002n })), 'ENOSYS')
+    assert.equal(contexts[0].signal!.cancelled, false)
+    go()
+    expectError(await first, 'ENOENT')
+  })
+
   test('a deadline is set on the clock', () => {
     const { vfs, contexts } = gated()
     const kernel = ready(vfs, { requestTimeoutMs: 5000 })

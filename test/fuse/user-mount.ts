@@ -19,7 +19,7 @@ const hold = coreHold({ mode: 'auto', clock: systemClock })
 const fd = await mountFuse(dir, options)
 const connection = new Channel({ clock: systemClock, hold }).serve(fd, (sink) => new Session({ vfs, clock: systemClock,
   shown: { attrValidMs: 0, entryValidMs: 0, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 0,
-  requestTimeoutMs: Infinity, opens: true, writebackCache: false, maxBackground: 64 }, sink))
+  requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64 }, sink))
 const shown = topMountAt(readMounts(), dir)
 Object.assign(seen, { type: shown?.type, source: shown?.source, options: shown?.options, hold: hold.mode })
 seen.read = await sh(`echo text > ${dir}/f; cat ${dir}/f`)

@@ -98,7 +98,7 @@ async function main(dir: string): Promise<void> {
   const fd = await mountFuse(dir, { source: 'powercut', allowOther: true, defaultPermissions: true, flags: ['nodev'] })
   const connection = channel.serve(fd, (sink) => new Session({ vfs: recording(new MemoryVfs()), clock,
     shown: { attrValidMs: 3_600_000, entryValidMs: 3_600_000, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 0,
-    requestTimeoutMs: Infinity, opens: true, writebackCache: false, maxBackground: 64 }, sink))
+    requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64 }, sink))
   const device = mountedDevice(dir) ?? 'none'
   const stop = async (): Promise<void> => {
     await unmount(dir, 'lazy').catch(() => undefined) // gone already: fine

@@ -62,7 +62,7 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
   const connection = channel.serve(fd, (sink) => new Session({
     vfs: o.vfs, clock, opens: options.opens, writebackCache: options.writebackCache, maxBackground: BACKGROUND_MAX,
     shown: { attrValidMs: CACHE_MS, entryValidMs: CACHE_MS, uid: options.uid, gid: options.gid, umask: options.umask },
-    negativeValidMs: CACHE_MS, requestTimeoutMs: Infinity,
+    negativeValidMs: CACHE_MS, requestTimeoutMs: Infinity, interrupts: false,
     onReady: () => agree(),
     onRefused: (sentence) => refuse(new Refusal('unsupported', sentence))
   }, sink))
