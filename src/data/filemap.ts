@@ -106,8 +106,6 @@ export function coverage({ exts, pends }: FileMap, from: number, to: number): Co
   return { allocated, loose, logged }
 }
 
-export const hasTentative = (map: FileMap): boolean => map.pends.some((p) => p.bytes === undefined)
-
 /** Address in the store behind what ends at `off`: where an allocation for `off` should begin. */
 export function leftHint({ exts, pends }: FileMap, off: number): number | undefined {
   if (off === 0) return undefined
@@ -126,6 +124,8 @@ export function rightHint({ exts, pends }: FileMap, off: number): number | undef
 export interface Editor {
   readonly map: FileMap
   readonly freed: readonly Piece[]
+  /** How many tentative ranges more than before. */
+  tentativesMore(): number
   /** The range that edits touched: [low, high). */
   low(): number
   high(): number
@@ -152,6 +152,7 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
   const freed: Piece[] = []
   let low = Infinity
   let high = 0
+  let tentativesMore = 0
   const touch = (from: number, to: number): void => {
     if (from < low) low = from
     if (to > high) high = to
@@ -167,7 +168,7 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
         : { ...p, off: from, len: to - from, bytes: p.bytes.subarray(from - p.off, to - p.off), wholeRow: false }
 
   /** Cuts [from, to) out of a list; what is left of ranges at its ends stays. Answers the pieces cut out. */
-  function cut<R extends Ranged>(list: readonly R[], own: () => R[], rows: Map<number, R | undefined>, part: (r: R, from: number, to: number) => R, from: number, to: number): R[] {
+  function cut<R extends Ranged & { readonly bytes?: Uint8Array | undefined }>(list: readonly R[], own: () => R[], rows: Map<number, R | undefined>, part: (r: R, from: number, to: number) => R, from: number, to: number): R[] {
     const first = firstBehind(list, from)
     let last = first
     while (last < list.length && list[last].off < to) last++
@@ -182,6 +183,7 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
       out.push(part(r, a, b))
       touch(a, b)
       rows.set(r.off, undefined)
+      if ('bytes' in r && r.bytes === undefined) tentativesMore += (r.off < from ? 1 : 0) + (end > to ? 1 : 0) - 1
       if (r.off < from) {
         const left = part(r, r.off, from)
         stay.push(left)
@@ -198,6 +200,7 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
   }
 
   function insertPending(p: Pending): void {
+    if (p.bytes === undefined) tentativesMore++
     const list = ownPends()
     list.splice(firstBehind(list, p.off), 0, p)
     pendRows.set(p.off, p)
@@ -224,6 +227,7 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
       return { exts, pends }
     },
     freed,
+    tentativesMore: () => tentativesMore,
     low: () => low,
     high: () => high,
     dropPending(tx, from, to) {
@@ -233,6 +237,7 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
       const i = firstBehind(pends, pending.off)
       assert(pends[i] === pending, 'a range that is settled is in the map')
       ownPends().splice(i, 1)
+      if (pending.bytes === undefined) tentativesMore--
       pendRows.set(pending.off, undefined)
       touch(pending.off, pending.off + pending.len)
       if (pending.bytes !== undefined) retirePending(tx, pending, birth)

@@ -8,13 +8,13 @@
  *   - Units that were freed go back to the store when every read that began before has ended.
  *   - Space for logged bytes without an extent is held in the store (`loose`, less what a flush has borrowed of it: `lent`).
  */
-import { assert, PosixError } from '../sys/index.js'
+import { assert, CHECKS, PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
 import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent } from './data.js'
-import { coverage, editMap, EMPTY_MAP, hasTentative } from './filemap.js'
+import { coverage, editMap, EMPTY_MAP } from './filemap.js'
 import type { Editor, Extent, FileMap, Pending } from './filemap.js'
 import { encodeTentative, EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
 
@@ -32,6 +32,8 @@ export interface File {
   locked: boolean
   readonly queue: (() => void)[]
   used: boolean
+  /** How many ranges are tentative. */
+  tentatives: number
   hasTentativeRow: boolean
   /** Grows when ranges are cut out: a flush that began before gives up. */
   cuts: number
@@ -93,7 +95,7 @@ export function fileOf(floor: Floor, ino: number): File {
   if (file === undefined) {
     file = {
       ino, map: EMPTY_MAP, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0
     }
     floor.files.set(ino, file)
     floor.entries++
@@ -194,6 +196,7 @@ function adopt(floor: Floor, file: File, map: FileMap): void {
   const whole = coverage(map, 0, Number.MAX_SAFE_INTEGER - 8192)
   floor.entries -= weight(file)
   file.map = map
+  file.tentatives = map.pends.reduce((n, p) => n + (p.bytes === undefined ? 1 : 0), 0)
   floor.entries += weight(file)
   settle(floor, file, whole.logged - file.logged, whole.loose - file.loose)
 }
@@ -318,7 +321,7 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
       }
       const inline = next.keepInline === true ? before.inline : next.inline
       allocatedBytes += (inline?.length ?? 0) - (before.inline?.length ?? 0)
-      const tentative = (map.pends !== base.pends || file.hasTentativeRow) && hasTentative(map)
+      const tentative = file.tentatives + e.tentativesMore() > 0
       const durable = next.durableSizeBytes ?? (!tentative && before.durableSizeBytes >= before.sizeBytes ? next.sizeBytes : Math.min(before.durableSizeBytes, next.sizeBytes))
       tentativeRow = tentative || durable < next.sizeBytes
       if (tentativeRow !== file.hasTentativeRow) {
@@ -340,12 +343,14 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
     throw e
   }
   assert(editor !== undefined, 'a body ran')
+  if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
   file.inflight = undefined
   file.ref = ref
   file.content = content
   file.hasTentativeRow = tentativeRow
   floor.entries -= weight(file)
   file.map = editor.map
+  file.tentatives += editor.tentativesMore()
   floor.entries += weight(file)
   if (heldBytes !== 0) floor.store.unhold(heldBytes)
   if (lentBytes !== 0) lend(floor, file, -lentBytes)

@@ -31,7 +31,9 @@ export function openData(options: DataOptions): Data {
   const floor = makeFloor(engine, store, clock, changeContent, readContent)
   const background = startBackground(floor, { flushAgeMs, flushBytes })
   let closed: Promise<void> | undefined
-  engine.onBeforeCheckpoint((ctx) => background.flushAll({ ctx, ready: true }).catch(() => undefined)) // what stays logged goes to the checkpoint as rows
+  engine.onBeforeCheckpoint(async (ctx) => {
+    if (closed === undefined) await background.flushAll({ ctx, ready: true }).catch(() => undefined) // what stays logged goes to the checkpoint as rows
+  })
 
   const slowly = async (waiting: Promise<void>, ctx: Context, ino: number, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> => {
     await waiting
@@ -76,7 +78,7 @@ export function openData(options: DataOptions): Data {
     close() {
       closed ??= (async () => {
         await background.stop()
-        await background.flushAll({ ctx: BACKGROUND, ready: false })
+        await background.flushAll({ ctx: BACKGROUND, ready: false }).catch(() => undefined) // what stays logged is in the engine
         await syncAll(floor, BACKGROUND)
       })()
       return closed

@@ -210,8 +210,12 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeBytes: number, allocator: 
         reaping.stop()
         await stopGroups()
         await Promise.all(inBackground)
-        if (failed === undefined) await sync()
-        file.close()
+        try {
+          if (failed === undefined) await sync()
+        } finally {
+          failed ??= 'it is closed'
+          file.close()
+        }
       })()
       return closed
     }
