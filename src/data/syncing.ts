@@ -112,7 +112,7 @@ export interface BackgroundOptions {
 }
 
 const DELAY_MAX_MS = 20
-const HURRY_MS = 700
+const HURRY_MS = 600 // a second is promised; two syncs take time too
 const FAILED_PAUSE_MS = 1000
 const IDLE_PAUSE_MS = 20
 
@@ -123,7 +123,9 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
   let stopped = false
   let pausedUntilMs = 0
   let wake: (() => void)[] = [] // writers that wait for the flush
-  const hurried = new Map<number, number>()
+  const hurried = new Map<number, number>() // inode to when it is due, in that order
+  let hurryTimer: Timer | undefined
+  let hurrying: Promise<void> | undefined
 
   const progress = (): void => {
     const woken = wake
@@ -138,11 +140,39 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
     // with the old ones go those that would be old soon: one sync for all
     const due = old.length === 0 ? [] : byAmount ? old : [...floor.dirty].filter((f) => f.logged > 0 && nowMs - f.loggedSinceMs >= flushAgeMs / 2)
     if (due.length > 0) await flush(floor, { ctx: BACKGROUND, ready: false }, due.sort((a, b) => a.loggedSinceMs - b.loggedSinceMs))
-    const unsynced = [...floor.dirty].filter((f) => f.unsyncedSinceMs < Infinity && (nowMs - f.unsyncedSinceMs >= SYNC_AGE_MS || (hurried.get(f.ino) ?? Infinity) <= nowMs))
+    const unsynced = [...floor.dirty].filter((f) => f.unsyncedSinceMs < Infinity && nowMs - f.unsyncedSinceMs >= SYNC_AGE_MS)
     if (unsynced.length === 0) return
     for (const f of unsynced) hurried.delete(f.ino)
     await syncMany(floor, BACKGROUND, unsynced)
     await floor.engine.sync(BACKGROUND)
+  }
+
+  /** Beside whatever else is under way. */
+  async function workHurried(): Promise<void> {
+    const nowMs = clock.monotonicMs()
+    const due: File[] = []
+    for (const [ino, atMs] of hurried) {
+      if (atMs > nowMs) break
+      hurried.delete(ino)
+      const file = floor.files.get(ino)
+      if (file !== undefined) due.push(file)
+    }
+    await syncMany(floor, BACKGROUND, due)
+    await floor.engine.sync(BACKGROUND)
+  }
+
+  function armHurry(): void {
+    if (stopped || hurryTimer !== undefined || hurrying !== undefined) return
+    for (const atMs of hurried.values()) {
+      hurryTimer = clock.after(Math.max(0, atMs - clock.monotonicMs()), () => {
+        hurryTimer = undefined
+        hurrying = workHurried().catch((e: unknown) => void errnoOf(e)).finally(() => { // as in run: what stays is due by its age
+          hurrying = undefined
+          armHurry()
+        })
+      })
+      return
+    }
   }
 
   function run(): Promise<void> {
@@ -187,7 +217,9 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
       progress()
     },
     hurry(ino) {
-      if (!hurried.has(ino)) hurried.set(ino, clock.monotonicMs() + HURRY_MS)
+      if (hurried.has(ino)) return
+      hurried.set(ino, clock.monotonicMs() + HURRY_MS)
+      armHurry()
     },
     throttle(ctx) {
       const over = floor.loggedBytes / flushBytes
@@ -207,6 +239,8 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
       stopped = true
       timer?.stop()
       timer = undefined
+      hurryTimer?.stop()
+      await hurrying
       while (running !== undefined) await running
       progress()
     }

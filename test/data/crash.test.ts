@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
-import { assertSound, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll } from './world.js'
+import { assertSound, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll } from './world.js'
 
 const KIB = 1024
 const INOS = [3, 4]
@@ -143,4 +143,18 @@ test('the flush writes in place only what the log holds durably', async () => {
     assert.ok((await readAll(w, 3)).subarray(got.length).every((b) => b === 0), `${change}: a file that grows shows zeros`)
     await assertSound(w)
   }
+})
+
+test('what is hurried is durable within a second, whatever else is under way', async () => {
+  const w = await makeWorld({ groups: 8 })
+  for (const i of INOS) await makeFile(w, i)
+  await w.engine.sync(ctx)
+  await w.data.write(ctx, 4, 0, Buffer.alloc(100_000, 7), 0, 100_000, quiet)
+  await w.clock.advanceAsync(450)
+  await w.data.write(ctx, 3, 0, Buffer.alloc(100_000, 9), 0, 100_000, quiet)
+  w.data.hurry(3)
+  await w.clock.advanceAsync(900)
+  await cutPower(w, least)
+  assert.equal((await readAll(w, 3)).length, 100_000)
+  await closeAndOpen(w)
 })
