@@ -129,10 +129,11 @@ export async function makeClient(world: World, number: number): Promise<Client> 
     const [parent, name] = split(at)
     let o: Open | undefined
     await naming(`create ${at}`, async () => {
+      const startMs = nowMs()
       const created = await vfs.create(ctx, parent, name, 0o644, 0, O_RDWR)
       const file: FileHistory = { id: history.files.size % 65_000, ino: created.attr.ino, versions: [], syncs: [] }
       assert.ok(!history.files.has(file.ino), 'an inode number is used once')
-      file.versions.push({ startMs: nowMs(), endMs: nowMs(), what: 'create', bytes: Buffer.alloc(0), hurried: false })
+      file.versions.push({ startMs, endMs: nowMs(), what: 'create', bytes: Buffer.alloc(0), hurried: false })
       history.files.set(file.ino, file)
       o = { file, handle: created.handle, isSync: false, hurried: false }
       open.push(o)

@@ -100,22 +100,30 @@ function choose(clients: readonly (readonly Names[])[], candidates: readonly (re
   return undefined
 }
 
+interface Base {
+  readonly version: number
+  readonly why: string
+}
+
 /** The oldest version that the file may still show. */
-function baseline(file: FileHistory, moment: Moment): number {
-  let base = 0
+function baseline(file: FileHistory, moment: Moment, replaced: number | undefined): Base {
+  let base: Base = { version: replaced ?? 0, why: replaced === undefined ? 'made' : 'renamed over another' }
+  const atLeast = (version: number, why: string): void => {
+    if (version > base.version) base = { version, why }
+  }
   file.versions.forEach((version, n) => {
     if (version.endMs > moment.ms) return
     const ageMs = moment.ms - version.endMs
-    if (moment.kind === 'death' || ageMs > BYTES_BEHIND_MS + moment.slackMs || (version.hurried && ageMs > NAMES_BEHIND_MS + moment.slackMs)) base = n
+    if (moment.kind === 'death' || ageMs > BYTES_BEHIND_MS + moment.slackMs || (version.hurried && ageMs > NAMES_BEHIND_MS + moment.slackMs)) atLeast(n, `${ageMs.toFixed(1)} ms old`)
   })
-  for (const s of file.syncs) if (s.endMs <= moment.ms) base = Math.max(base, s.version)
+  for (const s of file.syncs) if (s.endMs <= moment.ms) atLeast(s.version, `synced ${(moment.ms - s.endMs).toFixed(1)} ms before`)
   return base
 }
 
-function checkBytes(file: FileHistory, got: Uint8Array, base: number, moment: Moment, wrong: string[]): void {
+function checkBytes(file: FileHistory, got: Uint8Array, { version: base, why }: Base, moment: Moment, wrong: string[]): void {
   const versions = file.versions.slice(base).filter((version) => version.startMs <= moment.ms)
   const sizes = versions.map((version) => version.bytes.length)
-  const told = `file ${file.id} (inode ${file.ino}, versions ${base} to ${base + versions.length - 1}: ${versions.slice(0, 6).map((version) => version.what).join(', ')})`
+  const told = `file ${file.id} (inode ${file.ino}, ${why}, versions ${base} to ${base + versions.length - 1}: ${versions.slice(0, 6).map((version) => version.what).join(', ')})`
   if (got.length < Math.min(...sizes) || got.length > Math.max(...sizes)) {
     wrong.push(`${told} has ${got.length} bytes, of ${sizes.join()}`)
     return
@@ -172,7 +180,7 @@ export async function judge({ vfs, engine, spaceBytes }: Opened, history: Histor
       }
       const got = await readFile(vfs, ino)
       bytes.set(ino, got)
-      checkBytes(file, got, Math.max(baseline(file, moment), first.get(file) ?? 0), moment, wrong)
+      checkBytes(file, got, baseline(file, moment, first.get(file)), moment, wrong)
     }
   }
   for await (const { ino, what } of checkTree(engine.reader(ctx))) wrong.push(`tree: inode ${ino} ${what}`)
