@@ -14,7 +14,7 @@ import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
 import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent } from './data.js'
-import { coverage, editMap, EMPTY_MAP } from './filemap.js'
+import { coverage, editMap } from './filemap.js'
 import type { Editor, Extent, FileMap, Pending } from './filemap.js'
 import { encodeTentative, EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
 
@@ -94,7 +94,7 @@ export function fileOf(floor: Floor, ino: number): File {
   let file = floor.files.get(ino)
   if (file === undefined) {
     file = {
-      ino, map: EMPTY_MAP, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
+      ino, map: { exts: [], pends: [] }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
       tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0
     }
     floor.files.set(ino, file)
@@ -310,12 +310,11 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
       if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
       const e = (editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
       const next = edit(e, tx, now, before)
-      const { map } = e
       let allocatedBytes = before.allocatedBytes
       more = { logged: 0, loose: 0 }
       if (e.high() > e.low()) {
         const was = coverage(base, e.low(), e.high())
-        const is = coverage(map, e.low(), e.high())
+        const is = coverage(e.around(e.low(), e.high()), e.low(), e.high())
         more = { logged: is.logged - was.logged, loose: is.loose - was.loose }
         allocatedBytes += is.allocated - was.allocated
       }
@@ -331,7 +330,7 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
       e.writeRows(tx)
       floor.store.commitAllocated(tx, pieces)
       const after: Content = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline }
-      file.inflight = { content: after, map }
+      file.inflight = { content: after, get map() { return e.map } }
       const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
       return freeing instanceof Promise ? freeing.then(() => after) : after
     })
@@ -349,7 +348,7 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
   file.content = content
   file.hasTentativeRow = tentativeRow
   floor.entries -= weight(file)
-  file.map = editor.map
+  file.map = editor.apply()
   file.tentatives += editor.tentativesMore()
   floor.entries += weight(file)
   if (heldBytes !== 0) floor.store.unhold(heldBytes)
