@@ -39,6 +39,9 @@ export interface FileCheck {
   past(row: KeyedRow): void
   /** Only claims, for windows after the first. */
   readonly claims: { extent(row: KeyedRow): void; pending(row: KeyedRow): void; past(row: KeyedRow): void }
+  /** Of this file. */
+  readonly rows: number
+  /** Of all files. */
   readonly unread: number
 }
 
@@ -84,6 +87,9 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
   }
 
   return {
+    get rows() {
+      return rows
+    },
     get unread() {
       return unread
     },

@@ -1,178 +1,383 @@
 /**
- * Is the tree whole? Reads everything and says what does not fit: the end of any test, and the germ of fsck. Changes nothing.
+ * Is the pool whole? Reads everything once, in order, and says what does not fit: the end of any test, and fsck. Changes nothing.
  *   1. Every entry leads to an inode of its type in the same domain; a chain of ties has no gap and no tombstone at its end.
  *   2. An inode's links are its home and its reverse links, each of them an entry that leads back; nlink is their number.
  *   3. A directory's counters are its entries, subdirectories and what its children charge it with; every directory is below the root.
  *   4. An inode without links is on a session's list, and what is there without a name is not on it with links.
- *   5. xattrs, reverse links, entries and counters belong to inodes that are there; the flags of an inode tell of its ACLs.
- *   6. The pool's usage is what its inodes add up to.
- * Memory: one number per directory and per listed inode.
+ *   5. Rows of every kind belong to inodes that are there; the flags of an inode tell of its ACLs.
+ *   6. The pool's usage is what its inodes add up to; the next inode number is above all that are used; domains and snapshots are in order.
+ *   7. The bytes of files, history and the allocator's rows: data/check.ts.
+ * What lies on both sides of a name is compared by fingerprints in the one pass; where they differ a second pass looks closer
+ * (suspects.ts). A directory is below the root because parents are mostly older than their children: whoever is not is walked up from.
+ * Memory: about 10 MiB, and 3 % of a byte per 4 KiB in use, whatever the pool holds.
  */
-import { NOW } from '../data/index.js'
-import type { KeyedRow, Reader } from '../engine/index.js'
+import { checkUnits, eachRow, HISTORY_KIND, makeFileCheck, NOW } from '../data/index.js'
+import type { FileCheck, Finding, Found } from '../data/index.js'
+import { streamRows } from '../engine/index.js'
+import type { Key, MaybePromise, Reader } from '../engine/index.js'
+import type { UnitsCheck, WrongGroup } from '../store/index.js'
+import { PosixError } from '../sys/index.js'
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.js'
 import { CHILD_BYTES, CHILD_INODES, ENTRIES, SUBDIRECTORIES } from './directory.js'
+import type { Slots } from './directory.js'
+import { makeFingerprints } from './fingerprints.js'
+import type { Fingerprints } from './fingerprints.js'
 import type { NameHash, Place } from './hash.js'
-import { inodeOfRow, isDirectory, S_IFMT } from './inode.js'
+import { isDirectory, isRegular, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { dentriesFrom, directoryKey, firstNumber, inodeKey, KEY_USAGE, linksFrom, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, xattrsFrom } from './keys.js'
+import { domainKey, firstNumber, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom } from './keys.js'
 import { ROOT_INO } from './make.js'
-import { dentryAt, readInode, readXattr } from './read.js'
-import { dentryOfRow, linkName } from './rows.js'
-import type { Dentry } from './rows.js'
+import { dentryAt, readInode } from './read.js'
+import { decodeNextIno, decodeSnapshot, domainOfRow, orphanKind } from './rows.js'
+import type { Dentry, Domain } from './rows.js'
+import { findSuspects } from './suspects.js'
 import { CAPABILITY, chargedBytes, isHome } from './write.js'
+import { walkOwners } from './walk.js'
+import type { Visitor } from './walk.js'
 
-const PAGE_ROWS = 1024
-const DEPTH_LIMIT = 100_000 // of directories; more is a cycle
 const LAST = 2 ** 53 - 1
+const DEPTH_LIMIT = 1_000_000 // of directories; more is a cycle
 
-export interface Problem {
-  readonly ino: number
-  readonly what: string
+export interface CheckOptions {
+  readonly found: Found
+  /** The pool's name hash, to check that entries are where their names say. */
+  readonly hash?: NameHash
+  /** The space's rows, to compare; without, no units are looked at. */
+  readonly units?: UnitsCheck
+  readonly wrongGroup?: (wrong: WrongGroup) => void
+  /** From time to time: inodes done. */
+  progress?(inodes: number): void
 }
 
-/** `hash`: the pool's name hash, to check that entries are where their names say. */
-export async function* checkTree(r: Reader, hash?: NameHash): AsyncIterable<Problem> {
-  const listed = new Set<number>()
-  for await (const { key } of rows(r, orphansFrom(0), orphansFrom(LAST))) listed.add(secondNumber(key))
-  const belowRoot = new Set<number>([ROOT_INO])
+export interface Checked {
+  readonly inodes: number
+  readonly bytes: number
+  readonly directories: number
+  /** Some bytes' rows could not be read: what seems to belong to nobody may be theirs. */
+  readonly isUnreadable: boolean
+}
+
+/** The tree alone: whoever works without a pool chooses inode numbers and sizes as he likes. */
+export async function* checkTree(r: Reader, hash?: NameHash): AsyncIterable<Finding> {
+  const findings: Finding[] = []
+  await checkPool(r, { found: (finding) => void (finding.kind !== 'numbers' && finding.kind !== 'content' && findings.push(finding)), ...(hash === undefined ? {} : { hash }) })
+  yield* findings
+}
+
+export async function checkPool(r: Reader, options: CheckOptions): Promise<Checked> {
+  const { found, units } = options
+  const domains = await readDomains(r, found)
+  const prints = makeFingerprints()
+  units?.window(0)
+  const file = makeFileCheck(units, found)
+  const orphans = await streamRows(r, orphansFrom(0), orphansFrom(LAST))
+  while (orphans.key !== undefined) {
+    prints.orphan(1, secondNumber(orphans.key))
+    try {
+      orphanKind(orphans.row.bytes)
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      found({ ino: secondNumber(orphans.key), what: 'is on a list by a row that cannot be read', kind: 'list' })
+    }
+    const more = orphans.advance()
+    if (more instanceof Promise) await more
+  }
+  const pass = firstPass(r, options, prints, domains, file)
+  await walkOwners(r, pass.visitor, 'nothing')
+  const { inodes, bytes, directories, highest } = pass.sums()
+  await findSuspects(r, prints.suspectNames(), prints.suspectDirectories(), found)
+  await checkHistory(r, found, domains, file)
+  if (units !== undefined) {
+    await checkUnits(units, found, (wrong) => options.wrongGroup?.(wrong))
+    for (let n = 1; n < units.windows; n++) await checkWindow(r, units, n, file, options)
+  }
+
+  const usage = await r.counters(KEY_USAGE)
+  if (usage?.[0] !== inodes || usage[1] !== bytes) found({ ino: 0, what: `the pool's usage says ${usage?.join(' ') ?? 'nothing'}, its inodes ${inodes} ${bytes}`, kind: 'usage' })
+  await checkNextIno(r, highest, found)
+  await checkKinds(r, found)
+  return { inodes, bytes, directories, isUnreadable: file.unread > 0 }
+}
+
+interface FirstPass {
+  readonly visitor: Visitor
+  sums(): { readonly inodes: number; readonly bytes: number; readonly directories: number; readonly highest: number }
+}
+
+function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: Fingerprints, domains: ReadonlyMap<number, Domain>, file: FileCheck): FirstPass {
   let inodes = 0
   let bytes = 0
-  for await (const { key, row } of rows(r, inodeKey(0), inodeKey(LAST))) {
-    const ino = firstNumber(key)
-    const inode = inodeOfRow(ino, row)
-    inodes++
-    bytes += chargedBytes(inode)
-    yield* checkXattrs(r, inode)
-    if (inode.nlink === 0) {
-      if (!listed.has(ino)) yield { ino, what: 'has no links and is on no list' }
-      if (inode.parent !== 0) yield { ino, what: 'has no links but a home' }
-    } else {
-      if (listed.has(ino)) yield { ino, what: 'is on a list of inodes without links and has some' }
-      yield* isDirectory(inode) ? checkDirectory(r, inode, belowRoot, hash) : checkLinks(r, inode)
-    }
-  }
-  for (const ino of listed) if ((await r.get(inodeKey(ino))) === undefined) yield { ino, what: 'is on a list and is no inode' }
-  yield* checkOwners(r)
-  const usage = await r.counters(KEY_USAGE)
-  if (usage?.[0] !== inodes || usage[1] !== bytes) yield { ino: 0, what: `the pool's usage says ${usage?.join(' ')}, its inodes ${inodes} ${bytes}` }
-}
-
-async function* rows(r: Reader, start: string, to: string): AsyncIterable<KeyedRow> {
-  for (let from = start; ;) {
-    const page = await r.scan({ from, to, limit: PAGE_ROWS })
-    yield* page
-    if (page.length < PAGE_ROWS) return
-    from = page[page.length - 1].key + '\u0000'
-  }
-}
-
-async function* checkDirectory(r: Reader, dir: StoredInode, belowRoot: Set<number>, hash: NameHash | undefined): AsyncIterable<Problem> {
-  const { ino } = dir
-  const found = [0, 0, 0, 0] // entries, subdirectories, bytes, inodes
+  let directories = 0
+  let highest = 0
+  // of the owner
+  let ino = 0
+  let inode: StoredInode | undefined
+  let isDamaged = false
+  let slots: Slots | undefined
+  let isLiveDirectory = false
+  let entries = 0
+  let subdirectories = 0
+  let links = 0
   let before: Dentry | undefined
-  const names = new Set<string>() // of one chain
-  for await (const { key, row } of rows(r, dentriesFrom(ino), dentriesFrom(ino + 1))) {
-    const dentry = dentryOfRow(key, row)
-    const chained = before !== undefined && follows(before, dentry)
-    if (!chained) {
-      if (before?.ino === 0) yield { ino, what: 'has a chain of names that ends with a tombstone' }
-      if ((dentry.cookieLow & 127) !== 0) yield { ino, what: `has a gap before the name ${JSON.stringify(dentry.name)}` }
-      names.clear()
-    }
-    before = dentry
-    if (dentry.ino === 0) continue
-    if (names.has(dentry.name)) yield { ino, what: `has the name ${JSON.stringify(dentry.name)} twice` }
-    names.add(dentry.name)
-    if (hash !== undefined && !isInPlace(hash, dentry)) yield { ino, what: `has the name ${JSON.stringify(dentry.name)} at a wrong place` }
-    found[0]++
-    const child = await readInode(r, dentry.ino, NOW)
-    if (child === undefined) {
-      yield { ino, what: `names inode ${dentry.ino}, which is not there` }
-      continue
-    }
-    if ((child.mode & S_IFMT) !== dentry.typeBits) yield { ino, what: `names inode ${child.ino} with another type` }
-    if (child.domain !== dir.domain) yield { ino, what: `names inode ${child.ino} of another domain` }
-    if (isDirectory(child)) found[1]++
-    if (isHome(child, ino, { high: dentry.cookieHigh, low: dentry.cookieLow })) {
-      found[2] += chargedBytes(child)
-      found[3]++
-    } else if (isDirectory(child)) yield { ino, what: `names directory ${child.ino}, whose home is elsewhere` }
+  let names: Set<string> | undefined // of a chain that has more than one
+  let hasRows: { readonly what: string; readonly key: Key } | undefined
+  let xattrs = 0
+  let acls = 0
+
+  const say = (what: string, kind: Finding['kind']): void => found({ ino, what, kind })
+  const belongs = (what: string, key: Key): void => {
+    hasRows ??= { what, key }
   }
-  if (before?.ino === 0) yield { ino, what: 'has a chain of names that ends with a tombstone' }
-  const slots = await r.counters(directoryKey(ino))
-  if (slots === undefined) yield { ino, what: 'has no counters' }
-  else if (slots[ENTRIES] !== found[0] || slots[SUBDIRECTORIES] !== found[1] || slots[CHILD_BYTES] !== found[2] || slots[CHILD_INODES] !== found[3]) {
-    yield { ino, what: `counts ${slots[ENTRIES]} ${slots[SUBDIRECTORIES]} ${slots[CHILD_BYTES]} ${slots[CHILD_INODES]} (entries, directories, bytes, inodes), and has ${found.join(' ')}` }
+
+  function endOfChain(): void {
+    if (before?.ino === 0) say('has a chain of names that ends with a tombstone', 'entries')
   }
-  yield* checkAncestors(r, dir, belowRoot)
-  if (ino !== ROOT_INO) {
-    const home = await dentryAt(r, dir.parent, dir.homeHigh, dir.homeLow, NOW)
-    if (home?.ino !== ino) yield { ino, what: 'is not named by its parent' }
+
+  function checkInode(n: StoredInode): void {
+    inodes++
+    if (inodes % 4096 === 0) progress?.(inodes)
+    bytes += chargedBytes(n)
+    if (ino > highest) highest = ino
+    const domain = domains.get(n.domain)
+    if (domain === undefined) say(`belongs to domain ${n.domain}, which is not there`, 'report')
+    else if (n.birth > domain.epoch) say('was born in an epoch to come', 'report')
+    if (n.nlink === 0) {
+      prints.orphan(-1, ino)
+      if (n.parent !== 0) say('has no links but a home', 'names')
+      if (slots !== undefined) say('has counters and no links', 'owner')
+      return
+    }
+    if (isLiveDirectory) {
+      directories++
+      if (slots === undefined) say('has no counters', 'entries')
+      else prints.charge(-1, ino, slots[CHILD_BYTES], slots[CHILD_INODES])
+    } else if (slots !== undefined) say('has counters and is no directory', 'owner')
+    if (ino === ROOT_INO) {
+      if (!isLiveDirectory || n.parent !== ROOT_INO) say('is no root directory', 'report')
+      return
+    }
+    prints.name(-1, ino, n.parent, n.homeHigh, n.homeLow, n.mode & S_IFMT, n.domain)
+    prints.charge(1, n.parent, chargedBytes(n), 1)
+    links = 1
+  }
+
+  const visitor: Visitor = {
+    file,
+    begin(owner, of, damaged, counters) {
+      ino = owner
+      inode = of
+      isDamaged = damaged
+      slots = counters
+      isLiveDirectory = of !== undefined && isDirectory(of) && of.nlink > 0
+      entries = subdirectories = links = xattrs = acls = 0
+      before = names = hasRows = undefined
+      if (of !== undefined) checkInode(of)
+      else {
+        if (counters !== undefined) hasRows = { what: 'counters', key: '' }
+        if (damaged) inodes++ // it is there: the usage counts it
+      }
+    },
+    dentry(dentry) {
+      const { cookieHigh, cookieLow } = dentry
+      const chained = before !== undefined && before.cookieHigh === cookieHigh && before.cookieLow + 1 === cookieLow && (cookieLow & 127) !== 0
+      if (!chained) {
+        endOfChain()
+        if ((cookieLow & 127) !== 0) say(`has a gap before the name ${JSON.stringify(dentry.name)}`, 'entries')
+        names = undefined
+      } else if (dentry.ino !== 0) {
+        names ??= new Set([before!.name])
+        if (names.has(dentry.name)) say(`has the name ${JSON.stringify(dentry.name)} twice`, 'entries')
+        names.add(dentry.name)
+      }
+      before = dentry
+      if (!isLiveDirectory) {
+        if (!isDamaged) belongs(`an entry (${JSON.stringify(dentry.name)})`, '')
+        return
+      }
+      if (dentry.ino === 0) return
+      if (hash !== undefined && !isInPlace(hash, dentry)) say(`has the name ${JSON.stringify(dentry.name)} at a wrong place`, 'entries')
+      if (!isName(dentry.name)) say(`has the impossible name ${JSON.stringify(dentry.name)}`, 'report')
+      entries++
+      if (dentry.typeBits === S_IFDIR) subdirectories++
+      prints.name(1, dentry.ino, ino, cookieHigh, cookieLow, dentry.typeBits, inode!.domain)
+    },
+    link(key, name): MaybePromise<void> {
+      if (inode === undefined || isDirectory(inode)) return isDamaged ? undefined : belongs('a reverse link', key)
+      links++
+      const parent = secondNumber(key)
+      const place: Place = { high: placeHigh(key), low: placeLow(key) }
+      if (isHome(inode, parent, place)) return say('has a reverse link for its home', 'names')
+      prints.name(-1, ino, parent, place.high, place.low, inode.mode & S_IFMT, inode.domain)
+      return later(dentryOrNone(r, parent, place), (dentry) => {
+        if (dentry?.ino !== ino || dentry.name !== name) say('has a reverse link that no name leads to', 'names')
+      })
+    },
+    xattr(key) {
+      xattrs++
+      const name = nameBehind(key)
+      if (name === ACL_ACCESS) acls |= 1
+      else if (name === ACL_DEFAULT) acls |= 2
+      else if (name === CAPABILITY) acls |= 4
+      if (inode === undefined && !isDamaged) belongs('an extended attribute', key)
+    },
+    unreadable(owner, key) {
+      const what = key.startsWith('I') ? 'cannot be read' : key.startsWith('D') ? 'has an entry that cannot be read' : 'has a reverse link that cannot be read'
+      found({ ino: owner, what, kind: key.startsWith('I') ? 'report' : key.startsWith('D') ? 'entries' : 'names' })
+    },
+    end(): MaybePromise<void> {
+      endOfChain()
+      file.end(inode !== undefined && isRegular(inode) ? inode : undefined)
+      if (file.rows > 0 && !isDamaged && (inode === undefined || !isRegular(inode))) belongs('bytes of a file', '')
+      if (hasRows !== undefined) say(`owns ${hasRows.what} and cannot`, 'owner')
+      if (inode === undefined) return
+      if (((acls & 1) !== 0) !== inode.hasAccessAcl) say('has an access ACL that it does not know of, or the reverse', 'flags')
+      if (((acls & 2) !== 0) !== inode.hasDefaultAcl) say('has a default ACL that it does not know of, or the reverse', 'flags')
+      if (((acls & 4) !== 0) !== inode.hasCapability) say('has file capabilities that it does not know of, or the reverse', 'flags')
+      if (!inode.hasXattrs && xattrs > 0) say('has xattrs that it does not know of', 'flags')
+      if (inode.nlink === 0) return
+      if (!isLiveDirectory) {
+        if (links !== inode.nlink) say(`has ${inode.nlink} links, and ${links} names`, 'names')
+        return
+      }
+      if (slots !== undefined && (slots[ENTRIES] !== entries || slots[SUBDIRECTORIES] !== subdirectories)) prints.suspectDirectory(ino)
+      return inode.parent < ino ? undefined : walkUp(r, inode, found)
+    }
+  }
+  return { visitor, sums: () => ({ inodes, bytes, directories, highest }) }
+}
+
+const later = <A>(value: MaybePromise<A>, fn: (value: A) => void): MaybePromise<void> => (value instanceof Promise ? value.then(fn) : fn(value))
+const isName = (name: string): boolean => name.length > 0 && name.length <= 255 && name !== '.' && name !== '..' && !name.includes('/') && !name.includes('\0')
+
+export async function dentryOrNone(r: Reader, parent: number, place: Place): Promise<Dentry | undefined> {
+  try {
+    return await dentryAt(r, parent, place.high, place.low, NOW)
+  } catch (e) {
+    if (e instanceof PosixError) return undefined
+    throw e
   }
 }
 
-const follows = (a: Dentry, b: Dentry): boolean => a.cookieHigh === b.cookieHigh && a.cookieLow + 1 === b.cookieLow && (b.cookieLow & 127) !== 0
-
-function isInPlace(hash: NameHash, dentry: Dentry): boolean {
+export function isInPlace(hash: NameHash, dentry: Dentry): boolean {
   const place: Place = { high: 0, low: 0 }
   hash(dentry.name, place)
   return place.high === dentry.cookieHigh && place.low === (dentry.cookieLow & ~127) >>> 0
 }
 
-async function* checkAncestors(r: Reader, dir: StoredInode, belowRoot: Set<number>): AsyncIterable<Problem> {
-  const path: number[] = []
-  for (let at: StoredInode | undefined = dir; at !== undefined && !belowRoot.has(at.ino);) {
-    path.push(at.ino)
-    if (path.length > DEPTH_LIMIT) return yield { ino: dir.ino, what: 'is not below the root: its parents form a cycle' }
-    at = await readInode(r, at.parent, NOW)
-    if (at === undefined || !isDirectory(at) || at.nlink === 0) return yield { ino: dir.ino, what: 'is not below the root' }
+export async function readInodeOrNone(r: Reader, ino: number): Promise<StoredInode | undefined> {
+  try {
+    return await readInode(r, ino, NOW)
+  } catch (e) {
+    if (e instanceof PosixError) return undefined
+    throw e
   }
-  for (const ino of path) belowRoot.add(ino)
 }
 
-async function* checkLinks(r: Reader, inode: StoredInode): AsyncIterable<Problem> {
-  const { ino } = inode
-  const home = await dentryAt(r, inode.parent, inode.homeHigh, inode.homeLow, NOW)
-  if (home?.ino !== ino) yield { ino, what: 'is not named at its home' }
-  let links = 1
-  for await (const { key, row } of rows(r, linksFrom(ino), linksFrom(ino + 1))) {
-    links++
-    const place = { high: placeHigh(key), low: placeLow(key) }
-    const dentry = await dentryAt(r, secondNumber(key), place.high, place.low, NOW)
-    if (dentry?.ino !== ino || dentry.name !== linkName(row.bytes)) yield { ino, what: 'has a reverse link that no name leads to' }
-    if (isHome(inode, secondNumber(key), place)) yield { ino, what: 'has a reverse link for its home' }
-  }
-  if (links !== inode.nlink) yield { ino, what: `has ${inode.nlink} links, and ${links} names` }
-}
-
-async function* checkXattrs(r: Reader, inode: StoredInode): AsyncIterable<Problem> {
-  const { ino } = inode
-  const has = async (name: string): Promise<boolean> => (await readXattr(r, ino, name, NOW)) !== undefined
-  if ((await has(ACL_ACCESS)) !== inode.hasAccessAcl) yield { ino, what: 'has an access ACL that it does not know of, or the reverse' }
-  if ((await has(ACL_DEFAULT)) !== inode.hasDefaultAcl) yield { ino, what: 'has a default ACL that it does not know of, or the reverse' }
-  if ((await has(CAPABILITY)) !== inode.hasCapability) yield { ino, what: 'has file capabilities that it does not know of, or the reverse' }
-  if (!inode.hasXattrs && (await r.scan({ from: xattrsFrom(ino), to: xattrsFrom(ino + 1), limit: 1 })).length > 0) yield { ino, what: 'has xattrs that it does not know of' }
-}
-
-/** Rows of inodes that are not there (or, of entries and counters, not directories with links). */
-async function* checkOwners(r: Reader): AsyncIterable<Problem> {
-  const kinds = [
-    { from: dentriesFrom(0), to: dentriesFrom(LAST), what: 'an entry', directory: true },
-    { from: linksFrom(0), to: linksFrom(LAST), what: 'a reverse link', directory: false },
-    { from: xattrsFrom(0), to: xattrsFrom(LAST), what: 'an extended attribute', directory: false }
-  ]
-  for (const { from, to, what, directory } of kinds) {
-    let last = 0
-    for await (const { key } of rows(r, from, to)) {
-      const ino = firstNumber(key)
-      if (ino === last) continue
-      last = ino
-      const owner = await readInode(r, ino, NOW)
-      const wrong = owner === undefined || (directory && (!isDirectory(owner) || owner.nlink === 0)) || (what === 'a reverse link' && isDirectory(owner))
-      if (wrong) yield { ino, what: `owns ${what} (${JSON.stringify(keyText(key))}) and cannot` }
+/** From a directory that is not younger than its parent up to the root. Who is not named there is told by the names. */
+async function walkUp(r: Reader, dir: StoredInode, found: Found): Promise<void> {
+  let mark = dir.ino // Brent: the mark moves on at powers of two, and is met again in a cycle
+  let at = dir.parent
+  for (let steps = 1, limit = 2; at !== ROOT_INO && dir.ino !== ROOT_INO; steps++) {
+    if (at === mark || steps > DEPTH_LIMIT) return found({ ino: dir.ino, what: 'is not below the root: its parents form a cycle', kind: 'names' })
+    if (steps === limit) {
+      mark = at
+      limit *= 2
     }
+    const parent = await readInodeOrNone(r, at)
+    if (parent === undefined || !isDirectory(parent) || parent.nlink === 0) return
+    at = parent.parent
   }
 }
 
-const keyText = (key: string): string => (key.startsWith('X') ? nameBehind(key) : Buffer.from(key, 'latin1').toString('hex'))
+async function readDomains(r: Reader, found: Found): Promise<Map<number, Domain>> {
+  const domains = new Map<number, Domain>()
+  const rows = await streamRows(r, domainKey(0), domainKey(LAST))
+  while (rows.key !== undefined) {
+    const n = firstNumber(rows.key)
+    try {
+      domains.set(n, domainOfRow(n, rows.row))
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      found({ ino: 0, what: `domain ${n} cannot be read`, kind: 'report' })
+    }
+    await rows.advance()
+  }
+  const newest = new Map<number, number>()
+  const snapshots = await streamRows(r, snapshotsFrom(0), snapshotsFrom(LAST))
+  while (snapshots.key !== undefined) {
+    const n = firstNumber(snapshots.key)
+    try {
+      const { epoch } = decodeSnapshot(snapshots.row.bytes)
+      newest.set(n, Math.max(newest.get(n) ?? 0, epoch))
+      if (epoch >= (domains.get(n)?.epoch ?? 0)) found({ ino: 0, what: `snapshot ${JSON.stringify(nameBehind(snapshots.key))} of domain ${n} is of an epoch to come`, kind: 'report' })
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      found({ ino: 0, what: `snapshot ${JSON.stringify(nameBehind(snapshots.key))} of domain ${n} cannot be read`, kind: 'report' })
+    }
+    await snapshots.advance()
+  }
+  for (const [n, domain] of domains) {
+    if (domain.newestSnapshot < (newest.get(n) ?? 0)) found({ ino: 0, what: `domain ${n} does not know of its newest snapshot`, kind: 'report' })
+    const root = await readInodeOrNone(r, domain.root)
+    if (root === undefined || !isDirectory(root) || root.nlink === 0) found({ ino: domain.root, what: `is the root of domain ${n} and no directory`, kind: 'owner' })
+  }
+  return domains
+}
+
+async function checkHistory(r: Reader, found: Found, domains: ReadonlyMap<number, Domain>, file: FileCheck): Promise<void> {
+  let newestEpoch = 0
+  for (const { epoch } of domains.values()) newestEpoch = Math.max(newestEpoch, epoch)
+  let key: Key = ''
+  let death = 0
+  await eachRow(r, HISTORY_KIND, 256, (row) => {
+    file.past(row)
+    const of = row.key.slice(0, -8)
+    const past = { birth: 0, death: 0 }
+    const v = new DataView(row.row.bytes.buffer, row.row.bytes.byteOffset, row.row.bytes.byteLength)
+    if (row.row.bytes.length < 26) return found({ ino: 0, what: 'a row of history cannot be read', kind: 'report' })
+    past.birth = v.getUint32(1, true) + v.getUint32(5, true) * 4294967296
+    past.death = v.getUint32(9, true) + v.getUint32(13, true) * 4294967296
+    if (past.death > newestEpoch) found({ ino: 0, what: `a row of history died in epoch ${past.death}, which is to come`, kind: 'report' })
+    if (of === key && past.birth < death) found({ ino: 0, what: `two rows of history show themselves in one epoch (${past.birth})`, kind: 'report' })
+    key = of
+    death = past.death
+  })
+}
+
+async function checkWindow(r: Reader, units: UnitsCheck, n: number, file: FileCheck, { found, wrongGroup }: CheckOptions): Promise<void> {
+  units.window(n)
+  await eachRow(r, 'E', 1024, file.claims.extent)
+  await eachRow(r, 'P', 128, file.claims.pending)
+  await eachRow(r, HISTORY_KIND, 256, file.claims.past)
+  await units.compare((wrong) => {
+    wrongGroup?.(wrong)
+    found({ ino: 0, what: `block group ${wrong.group} has ${wrong.leaked} units in use that nobody holds, and ${wrong.missing} held that are not in use`, kind: 'units' })
+  })
+}
+
+async function checkNextIno(r: Reader, highest: number, found: Found): Promise<void> {
+  const row = await r.get(KEY_NEXT_INO)
+  let next: number | undefined
+  try {
+    next = row === undefined ? undefined : decodeNextIno(row.bytes)
+  } catch (e) {
+    if (!(e instanceof PosixError)) throw e
+  }
+  if (next === undefined || next <= highest) {
+    found({ ino: 0, what: `the next inode number is ${next ?? 'not known'}, and ${highest} is in use`, kind: 'numbers' })
+  }
+}
+
+/** First bytes of keys that somebody knows. */
+const KINDS = 'ACDEGHIMNOPRTXBbu'
+
+async function checkKinds(r: Reader, found: Found): Promise<void> {
+  let from = '\u0001'
+  for (const kind of [...KINDS].sort()) {
+    const strange = await r.scan({ from, to: kind, limit: 1 })
+    if (strange.length > 0) found({ ino: 0, what: `a row of the unknown kind ${JSON.stringify(strange[0].key[0])} is there`, kind: 'report' })
+    from = String.fromCharCode(kind.charCodeAt(0) + 1)
+  }
+  const behind = await r.scan({ from, to: '\u00ff\u00ff', limit: 1 })
+  if (behind.length > 0) found({ ino: 0, what: `a row of the unknown kind ${JSON.stringify(behind[0].key[0])} is there`, kind: 'report' })
+}

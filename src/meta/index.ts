@@ -4,7 +4,8 @@ export { openTree } from './tree.js'
 export type { TreeOptions } from './tree.js'
 export { ROOT_INO } from './make.js'
 export { changeContent, readContent } from './content.js' // what the data floor is opened with
-export { checkTree } from './check.js'
-export type { Problem } from './check.js'
+export { checkPool, checkTree } from './check.js'
+export type { Checked, CheckOptions } from './check.js'
+export { nameHash } from './hash.js'
 export { decodeChange } from './events.js' // records of the change log
 export type { Change, ChangeKind } from './events.js'
