@@ -21,6 +21,8 @@ export interface Disk extends SpaceIo {
   /** Writes that hit a range the host never promised: what would be ENOSPC after our answer. */
   unpromised: number
   syncs: number
+  /** Groups that the host has allocated. */
+  promised(): number
   cut(random: Random): void
   /** Bytes as the page cache has them. */
   peek(offset: number, length: number): Uint8Array
@@ -103,6 +105,7 @@ export function makeDisk(): Disk {
       return file
     },
     open: () => file,
+    promised: () => promised.size,
     cut(random) {
       for (const n of dirty) {
         const fate = random.uint32() % 3 // lost, whole, torn

@@ -244,6 +244,40 @@ test('an emptied space goes back to the host', async () => {
   assert.equal(clock.pending, 0)
 })
 
+test('a close right after a removal gives everything back', async () => {
+  const w = await world(40)
+  const pieces = await w.store.allocate(ctx, { lengthBytes: 20 * GROUP_BYTES, area: 'large' })
+  await record(w, pieces)
+  const [kept] = await w.store.allocate(ctx, { lengthBytes: UNIT_BYTES, area: 'small' })
+  await record(w, [kept])
+  await w.engine.transact(ctx, (tx) => w.store.commitFreed(tx, pieces))
+  w.store.freed(pieces)
+  await w.store.close()
+  assert.equal(w.disk.promised(), 1)
+  await reopen(w)
+  assert.equal(w.store.status().usedBytes, UNIT_BYTES)
+  assert.equal(unitsOf(await w.store.allocate(ctx, { lengthBytes: 39 * GROUP_BYTES, area: 'large' })), 39 * GROUP_UNITS)
+})
+
+test('after a death, groups that hold nothing are found and given back', async () => {
+  for (const sameBoot of [true, false]) {
+    const w = await world(700)
+    const pieces = await w.store.allocate(ctx, { lengthBytes: 600 * GROUP_BYTES, area: 'large' })
+    const kept = { startBytes: pieces[0].startBytes, lengthBytes: UNIT_BYTES }
+    await record(w, [kept]) // the rest was handed out and never recorded
+    assert.ok(w.disk.promised() >= 600)
+    const clock = manualClock()
+    w.engine = lazily({ ...openMemory({ server: w.server }), recovery: { clean: false, sameBoot, replayedRecords: 0, replayedBytes: 0 } })
+    w.store = await openSpace({ engine: w.engine, path: 'space', clock, io: w.disk })
+    for (let i = 0; i < 100; i++) await clock.advanceAsync(200)
+    assert.equal(w.store.status().usedBytes, UNIT_BYTES)
+    assert.ok(w.disk.promised() <= 1 + 8, `${w.disk.promised()} groups`)
+    await w.store.close()
+    assert.equal(w.disk.promised(), 1)
+    assert.equal(clock.pending, 0)
+  }
+})
+
 test('a failed fdatasync is final', async () => {
   const w = await world(2)
   const [piece] = await w.store.allocate(ctx, { lengthBytes: UNIT_BYTES, area: 'small' })

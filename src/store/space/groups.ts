@@ -35,6 +35,9 @@ const REGION_GROUPS_MIN = 16
 /** Ready groups that stay ready; the others go back to the host after a while. */
 const READY_KEPT = 8
 const TRIM_AFTER_MS = 5000
+const TRIM_GROUPS = 64
+const SWEEP_GROUPS = 256
+const SWEEP_EVERY_MS = 100
 
 /** A part of one region: groups [from, to). */
 export interface Part {
@@ -59,7 +62,7 @@ export interface Groups {
   /** Of a USED group. Who takes or frees units in it says so: `unitsTaken`. */
   bitsOf(group: number): GroupBits
   unitsTaken(count: number): void
-  /** COLD to USED (or CLEAR if nothing is taken). */
+  /** COLD to USED (or READY if nothing is taken). */
   load(group: number): MaybePromise<void>
   /** READY to USED. */
   use(group: number): void
@@ -71,6 +74,7 @@ export interface Groups {
   clearFrom(group: number, limit: number): number
   /** Resolves when one of the BUSY groups settles; undefined: there is none. */
   settling(): Promise<unknown> | undefined
+  /** Nothing runs any more; the host has all space back that holds nothing. */
   stop(): Promise<void>
 }
 
@@ -81,11 +85,13 @@ export interface GroupsOptions {
   readonly count: number
   /** Is the group's bit in the coarse map set? */
   isCoarse(group: number): boolean
+  /** The last daemon did not close: groups that it emptied are looked for. */
+  readonly sweep: boolean
   /** After a power cut the host may have forgotten its promise: it is asked again when a group is loaded. */
   readonly promiseAgain: boolean
 }
 
-export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain }: GroupsOptions): Groups {
+export function openGroups({ engine, file, clock, count, isCoarse, sweep, promiseAgain }: GroupsOptions): Groups {
   const states = new Uint8Array(count)
   const coarse = new Uint8Array(count)
   const loaded = new Map<number, GroupBits>()
@@ -108,6 +114,7 @@ export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain 
   let readyUnits = 0
   let readyGroups = 0
   let trimming: Timer | undefined
+  let sweeping: Timer | undefined
   let stopped = false
 
   const regionOf = (group: number): number => Math.min(regions - 1, Math.floor(group / regionGroups))
@@ -137,7 +144,13 @@ export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain 
 
   function loadedAs(group: number, row: Uint8Array | undefined): MaybePromise<void> {
     const bits = bitsFromRow(row)
-    if (bits.free === GROUP_UNITS) return move(group, CLEAR) // taken once, but nothing of it was committed
+    if (bits.free === GROUP_UNITS) { // taken once, or emptied just before the daemon died
+      const settle = (rc: number): void => {
+        move(group, rc < 0 && rc !== -ERRNO.EOPNOTSUPP ? CLEAR : READY)
+        trimLater()
+      }
+      return promiseAgain ? file.fallocate(DATA_START_BYTES + group * GROUP_BYTES, GROUP_BYTES).then(settle) : settle(0)
+    }
     const enter = (): void => {
       move(group, USED)
       readyUnits += bits.free
@@ -206,6 +219,25 @@ export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain 
     }
   }
 
+  /** After a death: groups that hold nothing have their bit and the host's space still. A few at a time, none if all went well. */
+  function sweepLater(from: number): void {
+    if (stopped || from >= count) return
+    sweeping = clock.after(SWEEP_EVERY_MS, () => {
+      let g = from
+      const loads: Promise<void>[] = []
+      for (let n = 0; g < count && n < SWEEP_GROUPS; g++) {
+        if (states[g] !== COLD) continue
+        n++
+        const row = engine.reader(rootContext).bits(groupKey(g))
+        const group = g
+        const look = (r: Uint8Array | undefined): MaybePromise<void> => (r === undefined ? load(group) : undefined)
+        const answer = row instanceof Promise ? row.then(look) : look(row)
+        if (answer instanceof Promise) loads.push(answer)
+      }
+      void track(Promise.all(loads)).then(() => sweepLater(g), () => undefined) // the engine failed, and says so to everyone else
+    })
+  }
+
   function trimLater(): void {
     if (stopped || trimming !== undefined || readyGroups <= READY_KEPT) return
     trimming = clock.after(TRIM_AFTER_MS, () => {
@@ -215,11 +247,11 @@ export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain 
   }
 
   /** Gives ready groups back to the host, the last ones first: what a search finds first stays ready. */
-  async function trim(): Promise<void> {
-    while (!stopped && readyGroups > READY_KEPT) {
+  async function trim(kept = READY_KEPT): Promise<void> {
+    while (readyGroups > kept && (!stopped || kept === 0)) {
       const to = states.lastIndexOf(READY) + 1
       let from = to - 1
-      while (from > 0 && states[from - 1] === READY && to - from < Math.min(64, readyGroups - READY_KEPT)) from--
+      while (from > 0 && states[from - 1] === READY && to - from < Math.min(TRIM_GROUPS, readyGroups - kept)) from--
       for (let g = from; g < to; g++) move(g, BUSY)
       try {
         await markCoarse(rootContext, from, to - from, false)
@@ -229,6 +261,8 @@ export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain 
       }
     }
   }
+
+  if (sweep) sweepLater(0)
 
   return {
     count, small, large, runs, regionOf, areaOf, load,
@@ -267,7 +301,9 @@ export function openGroups({ engine, file, clock, count, isCoarse, promiseAgain 
     async stop() {
       stopped = true
       trimming?.stop()
+      sweeping?.stop()
       await Promise.all([...busy, ...loading.values()])
+      await trim(0)
     }
   }
 }

@@ -74,8 +74,16 @@ export async function openSpace({ engine, path, clock, io = hostIo }: SpaceOptio
       return row !== undefined && ((row[bit >> 3] >> (bit & 7)) & 1) === 1
     }
     const { clean, sameBoot } = engine.recovery
-    const groups = openGroups({ engine, file, clock, count, isCoarse, promiseAgain: !clean && !sameBoot })
-    return makeSpace(file, clock, sizeBytes, makeAllocator(engine, groups, counters[0]), clean, () => groups.stop())
+    const groups = openGroups({ engine, file, clock, count, isCoarse, sweep: !clean, promiseAgain: !clean && !sameBoot })
+    const allocator = makeAllocator(engine, groups, counters[0])
+    return makeSpace(file, clock, sizeBytes, allocator, clean, async () => {
+      try {
+        await engine.sync(rootContext) // what was freed is free for good
+        allocator.reap()
+      } finally {
+        await groups.stop()
+      }
+    })
   } catch (e) {
     file.close()
     throw e
@@ -208,9 +216,9 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeBytes: number, allocator: 
     close() {
       closed ??= (async () => {
         reaping.stop()
-        await stopGroups()
-        await Promise.all(inBackground)
         try {
+          await stopGroups()
+          await Promise.all(inBackground)
           if (failed === undefined) await sync()
         } finally {
           failed ??= 'it is closed'
