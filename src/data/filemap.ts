@@ -5,7 +5,7 @@
  *   - The editor writes as rows exactly what it changed. It works on copies; but an edit that only logs some bytes is kept aside and
  *     put into the file's own list when it committed (apply). So who holds a file's map across an await has the file's lock.
  *   - What an edit drops goes to history if a snapshot shows it, else its units are freed. A piece that stays keeps its birth.
- * Copies of a list of 4,000 ranges for every write cost 60 us each in garbage collection; kept aside, an edit costs what it changes.
+ * 20,000 appends of 4 KiB (lists of some 2,000 ranges): 133 scavenges with a copy for each, 64 without; 13 % less CPU.
  */
 import { assert } from '../sys/index.js'
 import type { Tx } from '../engine/index.js'
