@@ -19,7 +19,8 @@ import type { Context } from '../sys/index.js'
 export type Key = string
 export type MaybePromise<T> = T | Promise<T>
 
-/** A row as readers see it. `decoded` is a cache for the floor above: whatever meta's codec made of `bytes` (never mutated). */
+/** A row as readers see it. `decoded` is a cache for the floor above: whatever meta's codec made of `bytes` (never mutated). An
+ *  engine forgets it with rows that are seldom read. */
 export interface Row {
   readonly bytes: Uint8Array
   decoded: unknown
@@ -49,7 +50,7 @@ export interface Reader {
 }
 
 export interface Tx extends Reader {
-  /** `decoded` is what a later reader finds in Row.decoded. `bytes` must not change afterwards. */
+  /** `decoded` is what a later reader finds in Row.decoded, if it finds anything there. `bytes` must not change afterwards. */
   put(key: Key, bytes: Uint8Array, decoded?: unknown): void
   delete(key: Key): void
   /** Makes a counter row; it must not exist (else the body runs again). */

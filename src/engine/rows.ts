@@ -1,5 +1,5 @@
 /**
- * Rows in memory, in key order: the overlay of `lmdb`, the whole of `memory`.
+ * Rows as readers see them, and a table of them in key order: the whole of `memory`.
  *   - An Entry never changes once a table holds it (only `decoded`, a cache for the floor above, is filled in): who holds
  *     one may keep it. A commit replaces entries. An Entry is itself the Row that readers get, so a read makes no garbage.
  *   - `seq` is the commit that wrote it (0: before anything that this process saw).
@@ -30,9 +30,6 @@ export const goneEntry = (seq: number): Entry => entryOf(GONE, seq, NO_BYTES, un
 export const countersEntry = (seq: number, slots: readonly number[]): Entry => entryOf(COUNTERS, seq, NO_BYTES, slots)
 export const slotsOf = (entry: Entry): readonly number[] => entry.decoded as readonly number[]
 
-/** What it holds in memory, about: for bounds, not for accounts. */
-export const entryCostBytes = (key: Key, entry: Entry): number => 160 + key.length + entry.bytes.length
-
 export const compareKeys = (a: Key, b: Key): number => (a < b ? -1 : a === b ? 0 : 1)
 
 /** Goes through entries in a range's order; `key` is undefined at the end. Tombstones are shown. */
@@ -48,8 +45,6 @@ export interface Rows {
   find(key: Key): Entry | undefined
   set(key: Key, entry: Entry): void
   cursor(from: Key, to: Key, reverse: boolean): Cursor
-  /** Keys in order, from the first above `after` (undefined: from the start): at most `limit`. */
-  keysAfter(after: Key | undefined, limit: number): Key[]
   readonly size: number
 }
 
@@ -81,16 +76,6 @@ export function makeRows(): Rows {
       }
       cursor.next()
       return cursor
-    },
-    keysAfter(after, limit) {
-      const keys: Key[] = []
-      if (limit <= 0) return keys
-      const walk = after === undefined ? order.entries(undefined, []) : order.entries(`${after}\u0000`, [])
-      for (let step = walk.next(); step.done !== true; step = walk.next()) {
-        keys.push(step.value[0])
-        if (keys.length >= limit) break
-      }
-      return keys
     },
     get size() {
       return entries.size

@@ -253,9 +253,13 @@ export function runSuite(kit: EngineKit): void {
       assert.deepEqual([...bits!], [1])
     }))
 
-    test('decoded stays with the row', () => open(async (engine) => {
-      await engine.transact(ctx, (tx) => tx.put('va', bytes('1'), { size: 1 }))
-      assert.deepEqual((await engine.reader(ctx).get('va'))!.decoded, { size: 1 })
+    test('decoded stays with a row that is read again and again', () => open(async (engine) => {
+      const read = async () => (await engine.reader(ctx).get('va'))!
+      await engine.transact(ctx, (tx) => tx.put('va', bytes('1'), 'first'))
+      for (let i = 0; i < 3; i++) (await read()).decoded ??= 'first'
+      assert.equal((await read()).decoded, 'first')
+      await engine.transact(ctx, (tx) => tx.put('va', bytes('2'), 'second'))
+      assert.equal((await read()).decoded, 'second')
     }))
 
     test('checkpoint hooks run before, and may transact', () => open(async (engine) => {

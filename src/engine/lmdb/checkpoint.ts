@@ -11,16 +11,17 @@
  */
 import { backgroundContext, ERRNO, traceLine, traceOn } from '../../sys/index.js'
 import type { Clock, Context } from '../../sys/index.js'
-import { goneEntry, GONE } from '../rows.js'
 import type { Durability } from './durability.js'
 import type { CheckpointRow } from './files.js'
 import type { LogIo } from './io.js'
 import type { Layers } from './layers.js'
 import type { Log, LogPoint } from './log.js'
-import type { Tables } from './tables.js'
+import type { Chunk, Tables } from './tables.js'
 
-const CHUNK_ROWS = 128 // about 0.2 ms of the loop
-const CHUNKS_TOGETHER = 8 // before LMDB's commit is awaited: bounds what it holds in memory
+export const CHUNK_ROWS = 128 // at most, in one turn of the loop
+const CHUNK_US = 250 // at most, and what one look at the clock misses
+const LOOK_ROWS = 8 // between two looks at the clock
+const TOGETHER_ROWS = 2048 // before LMDB's commit is awaited: bounds the pages that it holds in memory, at worst one a row
 const HOOK_MS = 10_000 // a hook that takes longer is left behind: the rows move without it
 const TRACE = traceOn('engine')
 
@@ -84,49 +85,77 @@ export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
     }
   }
 
-  /** Rows in key order: neighbours share LMDB's pages. */
-  async function move(): Promise<void> {
-    const { rows, events, answers } = layers.frozen!
+  /** Puts what `putNext` gives until there is no more (false): few in a turn of the loop, many in a commit of LMDB. */
+  async function inChunks(putNext: (chunk: Chunk) => boolean): Promise<void> {
     let together: Promise<void>[] = []
-    const settle = async (done: Promise<void>): Promise<void> => {
+    let written = 0
+    for (let more = true; more; ) {
+      const chunk = tables.chunk()
+      const startUs = clock.monotonicUs()
+      let count = 0
+      while (count < CHUNK_ROWS && (more = putNext(chunk))) {
+        if (++count % LOOK_ROWS === 0 && clock.monotonicUs() - startUs > CHUNK_US) break
+      }
+      if (count === 0) break
+      const done = chunk.done()
       together.push(done)
       done.catch(toldElsewhere) // awaited below, with the others
-      if (together.length >= CHUNKS_TOGETHER || step !== undefined) {
+      written += count
+      if (written >= TOGETHER_ROWS || step !== undefined) {
         await Promise.all(together)
         together = []
+        written = 0
         await step?.('moving')
       }
       await breathe()
     }
-    let after: string | undefined
-    for (;;) {
-      const keys = rows.keysAfter(after, CHUNK_ROWS)
-      if (keys.length === 0) break
-      after = keys[keys.length - 1]
-      const chunk = tables.chunk()
-      for (const key of keys) {
-        const entry = rows.find(key)!
-        if (entry.kind === GONE) chunk.remove(key)
-        else chunk.put(key, entry)
-        layers.cache.put(key, entry.kind === GONE ? goneEntry(0) : entry)
-      }
-      await settle(chunk.done())
-    }
-    for (let i = 0; i < events.length; i += CHUNK_ROWS) {
-      const chunk = tables.chunk()
-      for (let j = i; j < Math.min(events.length, i + CHUNK_ROWS); j++) chunk.event(events[j])
-      await settle(chunk.done())
-    }
-    for (let i = 0; i < answers.length; i += CHUNK_ROWS) {
-      const chunk = tables.chunk()
-      for (let j = i; j < Math.min(answers.length, i + CHUNK_ROWS); j++) chunk.answer(answers[j].count, answers[j].answer)
-      await settle(chunk.done())
-    }
     await Promise.all(together)
   }
 
+  /** Rows in key order: neighbours share LMDB's pages. */
+  async function move(): Promise<void> {
+    const { rows, events, answers } = layers.frozen!
+    let row = 0
+    await inChunks((chunk) => {
+      row = rows.after(row)
+      if (row === 0) return false
+      const stored = rows.stored(row)
+      if (stored === undefined) chunk.remove(rows.key(row))
+      else chunk.put(rows.key(row), stored)
+      return true
+    })
+    let event = -1
+    let surplus = events.size - eventsKept // the oldest would be trimmed at once
+    await inChunks((chunk) => {
+      event = events.after(event)
+      for (; surplus > 0; surplus--) event = events.after(event)
+      if (event === -1) return false
+      chunk.event(events.session(event), events.n(event), events.stored(event))
+      return true
+    })
+    let answer = 0
+    await inChunks((chunk) => {
+      if (answer === answers.length) return false
+      chunk.answer(answers[answer].count, answers[answer].answer)
+      answer++
+      return true
+    })
+  }
+
   async function trim(): Promise<void> {
-    while ((await tables.trimEvents(eventsKept, CHUNK_ROWS)) > 0) await breathe()
+    let surplus = tables.eventsCount() - eventsKept
+    let keys: string[] = []
+    let next = 0
+    await inChunks((chunk) => {
+      if (surplus-- <= 0) return false
+      if (next === keys.length) {
+        keys = tables.eventKeys(keys[next - 1], CHUNK_ROWS)
+        next = 0
+      }
+      if (next === keys.length) return false
+      chunk.removeEvent(keys[next++])
+      return true
+    })
   }
 
   async function once(): Promise<void> {

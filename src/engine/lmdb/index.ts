@@ -53,17 +53,17 @@ export interface LmdbOptions {
 }
 
 function replaySink(layers: Layers, addAnswer: (session: number, requestId: string, result: Uint8Array) => void): ReplaySink {
-  const { rows, events } = layers.active
+  const { events } = layers.active
   return {
-    put: (key, bytes, seq) => rows.set(key, entryOf(VALUE, seq, bytes, undefined)),
-    remove: (key, seq) => rows.set(key, goneEntry(seq)),
-    counters: (key, slots, seq) => rows.set(key, countersEntry(seq, slots)),
+    put: (key, bytes, seq) => layers.apply(key, entryOf(VALUE, seq, bytes, undefined)),
+    remove: (key, seq) => layers.apply(key, goneEntry(seq)),
+    counters: (key, slots, seq) => layers.apply(key, countersEntry(seq, slots)),
     bits(key, sizeBits, ranges, seq) {
       const base = layers.find(key)
       const bitmap = bitmapReplayed(base === undefined || base.kind === GONE ? undefined : base.bytes, sizeBits, ranges)
-      rows.set(key, bitmap === undefined ? goneEntry(seq) : entryOf(BITS, seq, bitmap, undefined))
+      layers.apply(key, bitmap === undefined ? goneEntry(seq) : entryOf(BITS, seq, bitmap, undefined))
     },
-    event: (event) => void events.push(event),
+    event: ({ session, n, bytes }) => events.add(session, n, bytes),
     answer: ({ session, requestId, result }) => addAnswer(session, requestId, result)
   }
 }
@@ -197,9 +197,8 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     if (tx.outKeys.length === 0 && tx.events === undefined) return COMMITTED // guards only: they hold, nothing changes
     log.append(tx, session, nextEvent, requestId, result)
     const { outKeys, outEntries, events } = tx
-    const { rows } = layers.active
-    for (let i = 0; i < outKeys.length; i++) rows.set(outKeys[i], outEntries[i])
-    if (events !== undefined) for (const event of events) layers.active.events.push({ session, n: nextEvent++, bytes: event })
+    for (let i = 0; i < outKeys.length; i++) layers.apply(outKeys[i], outEntries[i])
+    if (events !== undefined) for (const event of events) layers.active.events.add(session, nextEvent++, event)
     if (requestId !== undefined && result !== undefined) addAnswer(session, requestId, result)
     durability.committed()
     if (log.pendingBytes() >= WRITE_NOW_BYTES) write()

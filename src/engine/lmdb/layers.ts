@@ -1,23 +1,19 @@
 /**
- * The committed rows of an embedded engine, newest first: the active overlay (commits since the last freeze), the frozen
- * overlay (what a checkpoint is moving to LMDB), the row cache, LMDB.
- *   - Rows above hide rows below. The frozen overlay goes only when LMDB holds all of it and reads see that.
+ * The committed rows of an embedded engine: the row cache over the active overlay (commits since the last freeze), the frozen
+ * overlay (what a checkpoint is moving to LMDB), LMDB.
+ *   - Rows above hide rows below; the cache holds the newest, of whatever layer.
+ *   - The frozen overlay goes only when LMDB holds all of it and reads see that.
  *   - writtenAt is never too small: of a row that is in no overlay it answers the last checkpoint's sequence.
  */
 import type { ChangeEvent, Key, KeyedRow, Range } from '../engine.js'
-import { makeRows, mergeScan } from '../rows.js'
-import type { Cursor, Entry, Rows } from '../rows.js'
-import type { Answer } from '../answers.js'
+import { mergeScan } from '../rows.js'
+import type { Cursor, Entry } from '../rows.js'
 import { makeRowCache } from './cache.js'
 import type { RowCache } from './cache.js'
+import { addChanges, clearOverlay, makeOverlay } from './overlay.js'
+import type { Overlay } from './overlay.js'
+import { hashOfKey } from './packed.js'
 import type { Tables } from './tables.js'
-
-/** What commits since a freeze changed. */
-export interface Overlay {
-  readonly rows: Rows
-  readonly events: ChangeEvent[]
-  readonly answers: { count: number; answer: Answer }[]
-}
 
 export interface Layers {
   readonly cache: RowCache
@@ -27,33 +23,33 @@ export interface Layers {
   scan(range: Range): KeyedRow[]
   changes(session: number, from: number, limit: number): ChangeEvent[]
   writtenAt(key: Key): number
+  /** A commit wrote this row. */
+  apply(key: Key, entry: Entry): void
   /** The active overlay becomes the frozen one. */
   freeze(): void
   /** LMDB holds the frozen overlay, whose newest commit was `seq`. */
   thaw(seq: number): void
 }
 
-export const makeOverlay = (): Overlay => ({ rows: makeRows(), events: [], answers: [] })
-
 export function makeLayers(tables: Tables, cacheBytes: number, checkpointSeq: number): Layers {
   const cache = makeRowCache(cacheBytes)
   let belowSeq = checkpointSeq
+  let spare: Overlay | undefined
 
-  /** LMDB's rows, with what the cache knows of them. */
-  function lowest(from: Key, to: Key, reverse: boolean): Cursor {
-    const stored = tables.cursor(from, to, reverse)
+  /** A layer's rows, with what the cache knows of them. */
+  function known(layer: Cursor): Cursor {
     const cursor: Cursor = {
-      key: stored.key,
-      entry: stored.entry,
+      key: layer.key,
+      entry: layer.entry,
       next() {
-        stored.next()
+        layer.next()
         show()
       },
-      close: stored.close
+      close: layer.close
     }
     const show = (): void => {
-      cursor.key = stored.key
-      if (stored.key !== undefined) cursor.entry = cache.find(stored.key) ?? stored.entry
+      cursor.key = layer.key
+      if (layer.key !== undefined) cursor.entry = cache.find(layer.key) ?? layer.entry
     }
     show()
     return cursor
@@ -64,39 +60,50 @@ export function makeLayers(tables: Tables, cacheBytes: number, checkpointSeq: nu
     active: makeOverlay(),
     frozen: undefined,
     find(key) {
-      let entry = layers.active.rows.find(key)
-      if (entry !== undefined) return entry
-      if (layers.frozen !== undefined && (entry = layers.frozen.rows.find(key)) !== undefined) return entry
-      if ((entry = cache.find(key)) !== undefined) return entry
-      if ((entry = tables.find(key)) !== undefined) cache.put(key, entry)
-      return entry
+      const cached = cache.find(key)
+      if (cached !== undefined) return cached
+      const hash = hashOfKey(key)
+      const { active, frozen } = layers
+      let row: number
+      let entry: Entry | undefined
+      if ((row = active.rows.find(key, hash)) !== 0) entry = active.rows.entry(row)
+      else if (frozen !== undefined && (row = frozen.rows.find(key, hash)) !== 0) entry = frozen.rows.entry(row)
+      else entry = tables.find(key)
+      return entry === undefined ? undefined : cache.offer(key, hash, entry)
     },
     scan({ from, to, limit, reverse = false }) {
-      const cursors = [layers.active.rows.cursor(from, to, reverse)]
-      if (layers.frozen !== undefined) cursors.push(layers.frozen.rows.cursor(from, to, reverse))
-      cursors.push(lowest(from, to, reverse))
+      const cursors = [known(layers.active.rows.cursor(from, to, reverse))]
+      if (layers.frozen !== undefined) cursors.push(known(layers.frozen.rows.cursor(from, to, reverse)))
+      cursors.push(known(tables.cursor(from, to, reverse)))
       return mergeScan({ from, to, limit, reverse }, cursors)
     },
     changes(session, from, limit) {
       const out = tables.changes(session, from, limit)
-      let next = out.length === 0 ? from : out[out.length - 1].n + 1
-      for (const overlay of [layers.frozen, layers.active]) {
-        for (const event of overlay?.events ?? []) {
-          if (out.length >= limit) return out
-          if (event.session !== session || event.n < next) continue
-          out.push(event)
-          next = event.n + 1
-        }
-      }
+      if (layers.frozen !== undefined) addChanges(layers.frozen, session, from, limit, out)
+      addChanges(layers.active, session, from, limit, out)
       return out
     },
-    writtenAt: (key) => (layers.active.rows.find(key) ?? layers.frozen?.rows.find(key))?.seq ?? belowSeq,
+    writtenAt(key) {
+      const hash = hashOfKey(key)
+      const { active, frozen } = layers
+      let row = active.rows.find(key, hash)
+      if (row !== 0) return active.rows.seq(row)
+      if (frozen !== undefined && (row = frozen.rows.find(key, hash)) !== 0) return frozen.rows.seq(row)
+      return belowSeq
+    },
+    apply(key, entry) {
+      layers.active.rows.set(key, hashOfKey(key), entry)
+      cache.replace(key, entry)
+    },
     freeze() {
       layers.frozen = layers.active
-      layers.active = makeOverlay()
+      layers.active = spare ?? makeOverlay()
+      spare = undefined
     },
     thaw(seq) {
+      spare = layers.frozen!
       layers.frozen = undefined
+      clearOverlay(spare)
       belowSeq = seq
     }
   }

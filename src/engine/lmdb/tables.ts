@@ -13,17 +13,20 @@ import { ANSWERS_LIMIT } from '../answers.js'
 import type { Answer } from '../answers.js'
 import type { ChangeEvent, Key } from '../engine.js'
 import { EngineError } from '../errors.js'
-import { BITS, COUNTERS, countersEntry, entryOf, slotsOf, VALUE } from '../rows.js'
 import type { Cursor, Entry } from '../rows.js'
+import type { Slice } from './arena.js'
 import { mapBytes, precheck } from './precheck.js'
+import { entryFrom } from './stored.js'
 
 export const FORMAT_VERSION = 1
 
 /** Writes of one chunk; they are in LMDB, durably, when `done` resolves. */
 export interface Chunk {
-  put(key: Key, entry: Entry): void
+  /** The bytes, in LMDB's form, must stay as they are until done() has ended. */
+  put(key: Key, stored: Slice): void
   remove(key: Key): void
-  event(event: ChangeEvent): void
+  event(session: number, n: number, stored: Slice): void
+  removeEvent(key: string): void
   answer(count: number, answer: Answer): void
   system(name: string, value: object): void
   done(): Promise<void>
@@ -39,8 +42,9 @@ export interface Tables {
   /** Of a table opened to read: whether a writer changed this row since. */
   hasMoved(name: string): boolean
   chunk(): Chunk
-  /** Removes the oldest events beyond `keep`, at most `limit`; answers how many. */
-  trimEvents(keep: number, limit: number): Promise<number>
+  eventsCount(): number
+  /** Of the oldest, those behind `after`, as removeEvent wants them. */
+  eventKeys(after: string | undefined, limit: number): string[]
   /** Reads see what was committed before, from now on. */
   refresh(): void
   close(): Promise<void>
@@ -60,36 +64,11 @@ const keyEncoder = {
 }
 const tableOptions = (name: string) => ({ name, encoding: 'binary' as const, keyEncoder, cache: false })
 
-const sliceOf = (bytes: Uint8Array, start: number): Uint8Array => Uint8Array.prototype.slice.call(bytes, start, bytes.length)
-
-function slotsFrom(bytes: Uint8Array): number[] {
-  const v = viewOf(bytes)
-  const slots: number[] = []
-  for (let at = 0; at + 8 <= bytes.length; at += 8) slots.push(get64(v, at))
-  return slots
-}
-
-/** `stored` is ours: its bytes after the kind become the row's. */
-function entryFrom(kind: number, bytes: Uint8Array): Entry {
-  if (kind === VALUE) return entryOf(VALUE, 0, bytes, undefined)
-  if (kind === COUNTERS) return countersEntry(0, slotsFrom(bytes))
-  if (kind === BITS) return entryOf(BITS, 0, bytes, undefined)
-  throw new EngineError('ENGINE_ROWS_DAMAGED', `A row has the unknown kind ${kind}: run ogee fsck on the pool.`)
-}
-
-function storedOf(entry: Entry): Buffer {
-  if (entry.kind === COUNTERS) {
-    const slots = slotsOf(entry)
-    const out = Buffer.allocUnsafe(1 + 8 * slots.length)
-    out[0] = COUNTERS
-    const v = viewOf(out)
-    for (let i = 0; i < slots.length; i++) set64(v, 1 + 8 * i, slots[i])
-    return out
-  }
-  const out = Buffer.allocUnsafe(1 + entry.bytes.length)
-  out[0] = entry.kind
-  out.set(entry.bytes, 1)
-  return out
+/** What lmdb takes for a value with a place in a buffer: the same object each time, it looks only while it is given. */
+const placed: { '\x10binary-data\x02': Slice | undefined } = { '\x10binary-data\x02': undefined }
+function valueAt(slice: Slice): Uint8Array {
+  placed['\x10binary-data\x02'] = slice
+  return placed as unknown as Uint8Array
 }
 
 const numberKey = (value: number, bytes: number): string => {
@@ -154,7 +133,7 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
         }
         at.key = step.value.key
         const stored = step.value.value
-        at.entry = entryFrom(stored[0], stored.subarray(1))
+        at.entry = entryFrom(stored as Buffer, 0, stored.length, 0)
       },
       close() {
         if (!done) walk.return?.()
@@ -168,7 +147,7 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
   return {
     find(key) {
       const stored = rows.getBinaryFast(key, within) // valid until the next get: copied here, once
-      return stored === undefined ? undefined : entryFrom(stored[0], sliceOf(stored, 1))
+      return stored === undefined ? undefined : entryFrom(stored, 0, stored.length, 0)
     },
     cursor,
     changes(session, from, limit) {
@@ -207,10 +186,14 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
     },
     chunk() {
       const waiting: Promise<unknown>[] = []
+      const wait = (written: Promise<unknown>): void => {
+        if (waiting[waiting.length - 1] !== written) waiting.push(written) // all writes of a turn share one promise
+      }
       return {
-        put: (key, entry) => void waiting.push(rows.put(key, storedOf(entry))),
-        remove: (key) => void waiting.push(rows.remove(key)),
-        event: (event) => void waiting.push(events.put(eventKey(event.session, event.n), event.bytes)),
+        put: (key, stored) => wait(rows.put(key, valueAt(stored))),
+        remove: (key) => wait(rows.remove(key)),
+        removeEvent: (key) => wait(events.remove(key)),
+        event: (session, n, stored) => wait(events.put(eventKey(session, n), valueAt(stored))),
         answer(count, answer) {
           const head = Buffer.alloc(13)
           const v = viewOf(head)
@@ -218,20 +201,14 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
           v.setUint32(8, answer.session, true)
           head[12] = answer.requestId.length
           const value = Buffer.concat([head, Buffer.from(answer.requestId, 'latin1'), answer.result])
-          waiting.push(answers.put(numberKey(count % ANSWERS_LIMIT, 2), value))
+          wait(answers.put(numberKey(count % ANSWERS_LIMIT, 2), value))
         },
-        system: (name, value) => void waiting.push(systems.put(name, Buffer.concat([Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))]))),
+        system: (name, value) => wait(systems.put(name, Buffer.concat([Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))]))),
         done: async () => void (await Promise.all(waiting))
       }
     },
-    async trimEvents(keep, limit) {
-      const { entryCount } = events.getStats() as { entryCount: number }
-      const surplus = Math.min(entryCount - keep, limit)
-      if (surplus <= 0) return 0
-      const keys = [...events.getKeys({ start: numberKey(0, 1), limit: surplus })]
-      await Promise.all(keys.map((key) => events.remove(key)))
-      return keys.length
-    },
+    eventsCount: () => (events.getStats() as { entryCount: number }).entryCount,
+    eventKeys: (after, limit) => [...events.getKeys({ start: after === undefined ? numberKey(0, 1) : `${after}\u0000`, limit })],
     refresh: () => rows.resetReadTxn(),
     close() {
       pinned?.done()
