@@ -48,9 +48,25 @@ function numbered(kind: number, n: number): Key {
   )
 }
 
-export const inodeKey = (ino: number): Key => numbered(INODE, ino)
-export const directoryKey = (ino: number): Key => numbered(DIRECTORY, ino)
-export const domainKey = (domain: number): Key => numbered(DOMAIN, domain)
+const KEPT_SLOTS = 512
+
+/** Keys that one request after the other asks for are made once: a cached getattr makes no garbage, and the string's hash is known. */
+function keptKeys(kind: number): (n: number) => Key {
+  const numbers = new Float64Array(KEPT_SLOTS).fill(-1)
+  const keys = new Array<Key>(KEPT_SLOTS).fill('')
+  return (n) => {
+    const slot = (n >>> 0) % KEPT_SLOTS
+    if (numbers[slot] !== n) {
+      numbers[slot] = n
+      keys[slot] = numbered(kind, n)
+    }
+    return keys[slot]
+  }
+}
+
+export const inodeKey = keptKeys(INODE)
+export const directoryKey = keptKeys(DIRECTORY)
+export const domainKey = keptKeys(DOMAIN)
 export const snapshotKey = (domain: number, name: string): Key => numbered(SNAPSHOT, domain) + name
 export const snapshotsFrom = (domain: number): Key => numbered(SNAPSHOT, domain)
 export const xattrKey = (ino: number, name: string): Key => numbered(XATTR, ino) + name
