@@ -123,7 +123,7 @@ export function rightHint({ exts, pends }: FileMap, off: number): number | undef
 
 export interface Editor {
   readonly map: FileMap
-  /** The ranges that touch [from, to), as the edits left them. */
+  /** The ranges in the units that [from, to) touches, as the edits left them. */
   around(from: number, to: number): FileMap
   /** After the commit: the map, in the base's own lists where it can be. Nothing else of the editor is used afterwards. */
   apply(): FileMap
@@ -282,9 +282,10 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
     around(from, to) {
       if (aside === undefined) return { exts, pends }
       const list = base.pends
-      const first = Math.min(aside.at, firstBehind(list, from))
+      const first = Math.min(aside.at, firstBehind(list, floorUnit(from)))
+      const end = ceilUnit(to)
       let last = aside.at + aside.remove
-      while (last < list.length && list[last].off < to) last++
+      while (last < list.length && list[last].off < end) last++
       return { exts, pends: [...list.slice(first, aside.at), ...aside.insert, ...list.slice(aside.at + aside.remove, last)] }
     },
     apply() {

@@ -198,5 +198,8 @@ export async function readAll(w: World, ino: number, view = NOW): Promise<Uint8A
 
 export async function assertSound(w: World): Promise<void> {
   assert.deepEqual(await checkData(w.engine, w.groups * GROUP_BYTES, (ino) => contentOf(w, ino)), [])
+  let logged = 0
+  for (const { row } of await w.engine.reader(ctx).scan({ from: 'P', to: 'Q', limit: Infinity })) if (row.bytes[9] === 1) logged += row.bytes.length - 10
+  assert.equal(w.data.status().loggedBytes, logged, 'logged bytes are counted: writers wait for them')
   assert.equal(w.disk.unpromised, 0, 'nothing is written to what the host never promised')
 }
