@@ -19,12 +19,14 @@ import { decodePast, HISTORY_KIND } from './history.js'
 import { decodeExtent, decodePending, EXTENT_KIND, extentOfRow, inoOf, PENDING_KIND, pendingOfRow, TENTATIVE_KIND } from './rows.js'
 
 /** What was found, and what a repair would look at: see meta/repair.ts. */
-export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'report'
+export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'report'
 export interface Finding {
   /** 0: of no inode. */
   readonly ino: number
   readonly what: string
   readonly kind: FindingKind
+  /** A place in a directory that names the inode. */
+  readonly at?: { readonly parent: number; readonly high: number; readonly low: number }
 }
 export type Found = (finding: Finding) => void
 
@@ -36,6 +38,8 @@ export interface FileCheck {
   tentative(): void
   /** `content` undefined: nobody knows this file's inode, or it could not be read. */
   end(content: Content | undefined): void
+  /** What the rows of this file came to; `endBytes` of its last range. */
+  sums(): { readonly allocatedBytes: number; readonly endBytes: number; readonly isTentative: boolean }
   past(row: KeyedRow): void
   /** Only claims, for windows after the first. */
   readonly claims: { extent(row: KeyedRow): void; pending(row: KeyedRow): void; past(row: KeyedRow): void }
@@ -146,6 +150,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       const held = allocated + (inline?.length ?? 0)
       if (held !== content.allocatedBytes) found({ ino, what: `says that it has ${content.allocatedBytes} bytes allocated, and has ${held}`, kind: 'content' })
     },
+    sums: () => ({ allocatedBytes: allocated, endBytes: Math.max(extentsEnd, pendingsEnd), isTentative }),
     past(row) {
       const past = decodePast(row)
       ino = past.key.length >= 9 ? inoOf(past.key) : 0

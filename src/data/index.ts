@@ -8,4 +8,4 @@ export type { DataOptions } from './open.js'
 export { checkData } from './check.js'
 export { checkUnits, eachRow, feedFile, makeFileCheck } from './check.js' // the parts of a check of the whole pool
 export type { FileCheck, Finding, FindingKind, Found } from './check.js'
-export { EXTENT_KIND, PENDING_KIND, TENTATIVE_KIND } from './rows.js'
+export { encodeTentative, EXTENT_KIND, PENDING_KIND, rowsFrom, tentativeKey, TENTATIVE_KIND } from './rows.js'

@@ -278,7 +278,7 @@ async function walkUp(r: Reader, dir: StoredInode, found: Found): Promise<void> 
   let mark = dir.ino // Brent: the mark moves on at powers of two, and is met again in a cycle
   let at = dir.parent
   for (let steps = 1, limit = 2; at !== ROOT_INO && dir.ino !== ROOT_INO; steps++) {
-    if (at === mark || steps > DEPTH_LIMIT) return found({ ino: dir.ino, what: 'is not below the root: its parents form a cycle', kind: 'names' })
+    if (at === mark || steps > DEPTH_LIMIT) return found({ ino: dir.ino, what: 'is not below the root: its parents form a cycle', kind: 'cycle' })
     if (steps === limit) {
       mark = at
       limit *= 2

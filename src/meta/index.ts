@@ -6,6 +6,8 @@ export { ROOT_INO } from './make.js'
 export { changeContent, readContent } from './content.js' // what the data floor is opened with
 export { checkPool, checkTree } from './check.js'
 export type { Checked, CheckOptions } from './check.js'
+export { repairTree } from './repair.js'
+export type { Repair } from './repair-base.js'
 export { nameHash } from './hash.js'
 export { decodeChange } from './events.js' // records of the change log
 export type { Change, ChangeKind } from './events.js'

@@ -135,7 +135,7 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
     if (of.domain !== domain) found({ ino: parent, what: `names inode ${child} of another domain`, kind: 'report' })
     if (claims.get(at)?.some((c) => c.ino === child) === true) continue
     if (isDirectory(of) && of.nlink > 0) found({ ino: parent, what: `names directory ${child} (${JSON.stringify(dentry.name)}), whose home is elsewhere`, kind: 'entries' })
-    else found({ ino: child, what: `is named ${JSON.stringify(dentry.name)} in directory ${parent}, and does not know`, kind: 'names' })
+    else found({ ino: child, what: `is named ${JSON.stringify(dentry.name)} in directory ${parent}, and does not know`, kind: 'names', at: { parent, high: dentry.cookieHigh, low: dentry.cookieLow } })
   }
   for (const [at, there] of claims) {
     for (const c of there) {

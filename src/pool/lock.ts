@@ -15,7 +15,7 @@ export interface Holder {
   readonly host: string
   readonly bootId: string
   /** What holds it: a daemon that serves mounts, or a command at work. */
-  readonly what: 'daemon' | 'format'
+  readonly what: 'daemon' | 'format' | 'fsck' | 'grow'
   /** Device number of the daemon's mount, "major:minor" as in mountinfo, once there is one. */
   readonly device: string | undefined
 }
@@ -29,13 +29,14 @@ export interface Lock {
   release(): void
 }
 
+const WHATS: readonly Holder['what'][] = ['daemon', 'format', 'fsck', 'grow']
 const TEXT_MAX_BYTES = 4096
 
 function parse(text: string): Holder | undefined {
   try {
     const h = JSON.parse(text) as Partial<Holder>
     if (typeof h.pid !== 'number' || typeof h.host !== 'string' || typeof h.bootId !== 'string') return undefined
-    return { pid: h.pid, host: h.host, bootId: h.bootId, what: h.what === 'format' ? 'format' : 'daemon', device: typeof h.device === 'string' ? h.device : undefined }
+    return { pid: h.pid, host: h.host, bootId: h.bootId, what: WHATS.find((what) => what === h.what) ?? 'daemon', device: typeof h.device === 'string' ? h.device : undefined }
   } catch {
     return undefined // torn or empty: nobody known
   }
