@@ -45,7 +45,7 @@ programTest('git: clone, fsck, status, checkout, commit, gc', { timeoutMs: 180_0
   await git(clone, 'mv', 'part0', 'moved')
   await git(clone, 'commit', '-q', '-m', 'move a folder')
   await git(clone, 'stash', 'list')
-  await git(clone, 'gc', '-q', '--aggressive', '--prune=now')
+  await git(clone, 'gc', '-q', '--prune=now')
   await git(clone, 'fsck', '--strict', '--full')
   assert.equal(await git(clone, 'status', '--porcelain'), '')
   // The working tree is byte for byte what the objects say, read again past the index.
