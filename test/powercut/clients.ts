@@ -7,7 +7,7 @@ import { backgroundContext } from '../../src/sys/index.js'
 import type { Random } from '../../src/sys/index.js'
 import * as v from '../../src/vfs/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
-import { signedBytes } from './history.js'
+import { nextId, signedBytes } from './history.js'
 import type { FileHistory, History, Names } from './history.js'
 
 const KIB = 1024
@@ -74,7 +74,7 @@ export async function makeClient(world: World, number: number): Promise<Client> 
   }
   const freshPath = (): string => {
     const folder = pick([...folders.keys()])!
-    return `${folder}/${folder === SHARED ? `${number}-` : ''}n${number}x${nextName++ % 60}.${names.length}`
+    return `${folder}/${folder === SHARED ? `${number}-` : ''}n${history.generation}.${number}x${nextName++ % 60}.${names.length}`
   }
   const size = (file: FileHistory): number => file.versions.at(-1)!.bytes.length
 
@@ -131,7 +131,7 @@ export async function makeClient(world: World, number: number): Promise<Client> 
     await naming(`create ${at}`, async () => {
       const startMs = nowMs()
       const created = await vfs.create(ctx, parent, name, 0o644, 0, O_RDWR)
-      const file: FileHistory = { id: history.files.size % 65_000, ino: created.attr.ino, versions: [], syncs: [] }
+      const file: FileHistory = { id: nextId(history), ino: created.attr.ino, versions: [], syncs: [] }
       assert.ok(!history.files.has(file.ino), 'an inode number is used once')
       file.versions.push({ startMs, endMs: nowMs(), what: 'create', bytes: Buffer.alloc(0), hurried: false })
       history.files.set(file.ino, file)
@@ -163,8 +163,8 @@ export async function makeClient(world: World, number: number): Promise<Client> 
   }
 
   async function truncate(o: Open, to: number): Promise<void> {
-    if (to === 0) o.hurried = true
     const { file, handle } = o
+    if (to === 0 && size(file) > 0) o.hurried = true
     await version(o, file, `truncate ${to}`, resized(file.versions.at(-1)!.bytes, to),
       () => vfs.setattr(ctx, file.ino, { ...NO_SET, valid: v.SET_SIZE, sizeBytes: to }, handle))
   }
@@ -172,8 +172,9 @@ export async function makeClient(world: World, number: number): Promise<Client> 
   async function rewrite(at: string): Promise<void> {
     const file = fileAt(at)
     let handle = 0
+    const hurried = size(file) > 0 // what was empty is not truncated
     await version(undefined, file, 'open, truncating', Buffer.alloc(0), async () => void ({ handle } = await vfs.open(ctx, file.ino, O_RDWR | O_TRUNC)))
-    const o = { file, handle, isSync: false, hurried: true }
+    const o = { file, handle, isSync: false, hurried }
     open.push(o)
     for (let n = upTo(3); n >= 0; n--) await write(o, size(file), lengthOf())
     if (upTo(2) === 0) await close(o)
@@ -229,10 +230,11 @@ export async function makeClient(world: World, number: number): Promise<Client> 
       return
     }
     const folder = pick([...folders.keys()].filter((at) => at !== SHARED))!
-    const at = `${folder}/d${names.length}`
+    const name = `d${history.generation}.${names.length}`
+    const at = `${folder}/${name}`
     let ino = 0
     await naming(`mkdir ${at}`, async () => {
-      ino = (await vfs.mkdir(ctx, folders.get(folder)!, `d${names.length}`, 0o755, 0)).ino
+      ino = (await vfs.mkdir(ctx, folders.get(folder)!, name, 0o755, 0)).ino
     }, () => {
       folders.set(at, ino)
       state.set(at, `d${ino}`)

@@ -38,12 +38,29 @@ export interface History {
   /** Answered fsyncs of anything: what was answered before they began is durable, names included. */
   readonly syncs: { readonly startMs: number; readonly endMs: number }[]
   operations: number
+  /** Makes names of one generation unlike those of another. */
+  readonly generation: number
 }
 
-export const makeHistory = (clients: number): History => ({
+export const makeHistory = (clients: number, generation = 0): History => ({
+  generation,
   clients: Array.from({ length: clients }, () => [{ startMs: -Infinity, endMs: -Infinity, what: 'begin', state: new Map<string, string>(), bytesFirst: undefined }]),
   files: new Map(), syncs: [], operations: 0
 })
+
+/** Unlike those of other generations, as far as 16 bits go. */
+export const nextId = (history: History): number => (history.generation * 4000 + history.files.size) % 65_000
+
+/** What was found after a cut is where the next generation begins: all of it is durable. */
+export function historyFrom(names: readonly ReadonlyMap<string, string>[], bytes: ReadonlyMap<number, Buffer>, generation: number): History {
+  const history = makeHistory(names.length, generation)
+  names.forEach((state, c) => void (history.clients[c][0] = { ...history.clients[c][0], state }))
+  for (const [ino, found] of bytes) {
+    const first = { startMs: -Infinity, endMs: -Infinity, what: 'found', bytes: found, hurried: false }
+    history.files.set(ino, { id: nextId(history), ino, versions: [first], syncs: [] })
+  }
+  return history
+}
 
 /**
  * Content that tells where it belongs: each aligned 8 bytes name the file, the version and the place.

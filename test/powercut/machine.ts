@@ -14,7 +14,7 @@ import { FATES } from './journal.js'
 import type { Cutter, Fate } from './journal.js'
 import type { History } from './history.js'
 import { checkGrowth, judge } from './verdict.js'
-import type { Found } from './verdict.js'
+import type { Found, Moment } from './verdict.js'
 
 export const SPACE_BYTES = 64 * 1024 * 1024
 export const SMALL_LOG: Seams = { logBytes: 1024 * 1024, checkpointAtBytes: 256 * 1024 }
@@ -66,7 +66,7 @@ export interface Tried {
 export const makeTried = (): Tried => ({ cuts: 0, deaths: 0, fates: {}, lost: 0, torn: 0, kept: 0, metadataLost: 0, files: 0, bytes: 0, replayed: 0, namesBehind: 0, bytesBehind: 0 })
 
 /** What dead sessions had open is taken away in the background, a batch at a time: wait for it. */
-async function quiet(clock: ManualClock, engine: Engine): Promise<void> {
+export async function quiet(clock: ManualClock, engine: Engine): Promise<void> {
   for (let seq = -1, still = 0; still < 3; still = seq === engine.committedSeq() ? still + 1 : 0) {
     seq = engine.committedSeq()
     await clock.advanceAsync(60)
@@ -88,9 +88,33 @@ export interface CutOptions {
 
 export const fateOf = (random: Random): Fate => FATES[random.uint32() % FATES.length]
 
-/** One cut: an image, opened after a reboot (or, if everything was kept, after the daemon's death), judged, used, closed. */
-export async function cutAndJudge({ cutter, history, random, fate, ms, slackMs, bootIdBefore, tried, poolPath = '' }: CutOptions): Promise<{ wrong: string[]; found: Found | undefined }> {
-  const folder = path.join(newFolder(), 'image')
+/** What is there after a cut, held against what may be there; `tried` counts. */
+export async function judged(opened: OpenedPool, history: History, moment: Moment, tried: Tried): Promise<{ wrong: string[]; found: Found }> {
+  tried.replayed += opened.engine.recovery.replayedRecords
+  const { wrong, found } = await judge({ vfs: opened.vfs, engine: opened.engine, spaceBytes: SPACE_BYTES }, history, moment)
+  for (const [ino, bytes] of found.bytes) {
+    tried.files++
+    tried.bytes += bytes.length
+    const last = history.files.get(ino)?.versions.findLast((version) => version.endMs <= moment.ms)
+    if (last !== undefined && !last.bytes.equals(bytes)) tried.bytesBehind++
+  }
+  found.names.forEach((names, c) => {
+    const last = history.clients[c].findLast((n) => n.endMs <= moment.ms)!
+    if ([...last.state].some(([at, what]) => names.get(at) !== what)) tried.namesBehind++
+  })
+  return { wrong, found }
+}
+
+export interface Image {
+  readonly folder: string
+  readonly isDeath: boolean
+  remove(): void
+}
+
+/** What a cut leaves, in a folder. Where everything was kept it may have been the daemon's death alone. */
+export function imageOf({ cutter, random, fate, tried }: Pick<CutOptions, 'cutter' | 'random' | 'fate' | 'tried'>): Image {
+  const top = newFolder()
+  const folder = path.join(top, 'image')
   const kept = cutter.image(folder, fate, random)
   const isDeath = fate === 'all' && random.uint32() % 2 === 0
   tried[isDeath ? 'deaths' : 'cuts']++
@@ -99,30 +123,25 @@ export async function cutAndJudge({ cutter, history, random, fate, ms, slackMs, 
   tried.torn += kept.torn
   tried.kept += kept.whole
   tried.metadataLost += kept.metadataLost
-  let wrong: string[] = []
-  let found: Found | undefined
+  return { folder, isDeath, remove: () => rmSync(top, { recursive: true, force: true }) }
+}
+
+/** One cut: an image, opened after a reboot (or after the daemon's death), judged, used, closed. Problems, none if all is well. */
+export async function cutAndJudge(options: CutOptions): Promise<string[]> {
+  const { history, random, ms, slackMs, bootIdBefore, tried, poolPath = '' } = options
+  const image = imageOf(options)
+  const wrong: string[] = []
   try {
     const clock = manualClock()
-    const opened = await open(path.join(folder, poolPath), clock, random, { bootId: isDeath ? bootIdBefore : `${bootIdBefore}, again` })
+    const opened = await open(path.join(image.folder, poolPath), clock, random, { bootId: image.isDeath ? bootIdBefore : `${bootIdBefore}, again` })
     await quiet(clock, opened.engine)
-    tried.replayed += opened.engine.recovery.replayedRecords
-    const asked = { vfs: opened.vfs, engine: opened.engine, spaceBytes: SPACE_BYTES }
-    ;({ wrong, found } = await judge(asked, history, { kind: isDeath ? 'death' : 'cut', ms, slackMs }))
-    for (const [ino, bytes] of found.bytes) {
-      tried.files++
-      tried.bytes += bytes.length
-      const last = history.files.get(ino)?.versions.findLast((version) => version.endMs <= ms)
-      if (last !== undefined && !last.bytes.equals(bytes)) tried.bytesBehind++
-    }
-    found.names.forEach((names, c) => {
-      const last = history.clients[c].findLast((n) => n.endMs <= ms)!
-      if ([...last.state].some(([at, what]) => names.get(at) !== what)) tried.namesBehind++
-    })
-    if (random.uint32() % 4 === 0) await checkGrowth(asked, found, wrong)
+    const { wrong: found, found: there } = await judged(opened, history, { kind: image.isDeath ? 'death' : 'cut', ms, slackMs }, tried)
+    wrong.push(...found)
+    if (random.uint32() % 4 === 0) await checkGrowth(opened, there, wrong)
     await opened.pool.close()
   } catch (e) {
     wrong.push(`opening: ${e instanceof Error ? e.stack : String(e)}`)
   }
-  if (wrong.length === 0 || process.env['OGEE_KEEP'] === undefined) rmSync(path.dirname(folder), { recursive: true, force: true })
-  return { wrong, found }
+  if (wrong.length === 0 || process.env['OGEE_KEEP'] === undefined) image.remove()
+  return wrong
 }

@@ -8,8 +8,8 @@ import { test } from 'node:test'
 import { cannotMount } from '../fuse/mounted.js'
 import { cutMounted } from './mounted.js'
 
-const cuts = Number(process.env['OGEE_CUTS'] ?? 250)
-const seconds = Number(process.env['OGEE_SECONDS'] ?? 8)
+const cuts = Number(process.env['OGEE_CUTS'] ?? 120)
+const seconds = Number(process.env['OGEE_SECONDS'] ?? 5)
 const seed = Number(process.env['OGEE_SEED'] ?? 1)
 
 test('a pool on a disk that forgets: every cut leaves what the contract says', { skip: cannotMount, timeout: 110_000 + seconds * 2000 + cuts * 400 }, async (t) => {

@@ -65,7 +65,7 @@ export async function cutMounted({ cuts, seconds, seed, report }: MountedRun): P
     cutter.advance(at)
     const ms = events[at]?.ms ?? endMs + 60_000
     const fate = fateOf(random)
-    const { wrong: more } = await cutAndJudge({ cutter, history, random, fate, ms, slackMs: SLACK_MS, bootIdBefore: 'one', tried, poolPath: 'pool' })
+    const more = await cutAndJudge({ cutter, history, random, fate, ms, slackMs: SLACK_MS, bootIdBefore: 'one', tried, poolPath: 'pool' })
     for (const what of more) wrong.push(`event ${at}, fate ${fate}: ${what}`)
     if (wrong.length >= WRONG_MAX) break
   }

@@ -23,6 +23,8 @@ const META = 4
 const TABLES = 5
 const OTHER = 6
 const COMPLETES_WITHIN_MS = 100
+const STEP_WITHIN_MS = 10
+const SPARSE_BYTES = 64 * 1024
 
 export type Call = 'log write' | 'log sync' | 'space read' | 'space write' | 'space sync' | 'space fallocate'
 /** Answers instead of the machine: a negative errno, or fewer bytes; 'lie': done is said and nothing is done. Undefined: no fault. */
@@ -51,7 +53,8 @@ export interface Simulation {
   nowMs(): number
   faults: Faults
   /** The scheduler is not asked: while the pool opens and closes, LMDB's threads work at moments of their own. */
-  direct: boolean
+  readonly isDirect: boolean
+  direct(on: boolean): void
   /** How much longer every call takes. */
   slowness: number
 }
@@ -65,15 +68,18 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
   const events: DiskEvent[] = []
   let waiting: Waiting[] = []
   let stepWaits: (() => void) | undefined
+  let stepSinceMs = 0
   let stepName: string | undefined
   let onStep: (() => void) | undefined
 
+  let direct = true
+  let hasOpened = false
   let ticks = 0
   /** Time that never stands still, so that it orders all that happens. */
   const nowMs = (): number => clock.monotonicMs() + ticks++ * 1e-7
 
   const later = <T>(act: () => T): Promise<T> => new Promise((resolve) => {
-    if (sim.direct) setImmediate(() => resolve(act()))
+    if (direct) setImmediate(() => resolve(act()))
     else waiting.push({ sinceMs: clock.monotonicMs(), end: () => resolve(act()) })
   })
   const write = (file: number, from: Uint8Array, at: number, length: number, offset: number): void =>
@@ -94,6 +100,8 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
       if (fault === 'lie') return length
       if (fault !== undefined && fault < 0) return fault
       const take = Math.min(length, fault ?? length)
+      if (!hasOpened) noteTables() // the session's row is durable before its first record
+      hasOpened = true
       write(LOG, from, at, take, offset)
       return systemIo.pwrite(fd, from, at, take, offset)
     },
@@ -108,8 +116,9 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
     },
     step: (name) => new Promise((resolve) => {
       noteTables()
-      if (sim.direct) return resolve()
+      if (direct) return resolve()
       stepName = name
+      stepSinceMs = clock.monotonicMs()
       stepWaits = resolve
       onStep?.()
     })
@@ -165,7 +174,7 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
 
   async function turn(): Promise<void> {
     await settle()
-    if (stepWaits !== undefined && random.uint32() % 3 === 0) {
+    if (stepWaits !== undefined && (random.uint32() % 3 === 0 || clock.monotonicMs() - stepSinceMs >= STEP_WITHIN_MS)) {
       const go = stepWaits
       const tablesWork = isTables(stepName)
       const next = new Promise<void>((resolve) => (onStep = resolve))
@@ -204,7 +213,12 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
         make(file, ROOT_FILE, name, false)
         if (file === SPACE) {
           events.push({ kind: 'size', ms: nowMs(), file, sizeBytes: statSync(full).size })
-          write(file, readFileSync(full).subarray(0, 4096), 0, 4096, 0)
+          const bytes = readFileSync(full)
+          const zeros = Buffer.alloc(SPARSE_BYTES)
+          for (let at = 0; at < bytes.length; at += SPARSE_BYTES) {
+            const end = Math.min(bytes.length, at + SPARSE_BYTES)
+            if (bytes.compare(zeros, 0, end - at, at, end) !== 0) write(file, bytes, at, end - at, at)
+          }
         } else write(file, readFileSync(full), 0, statSync(full).size, 0)
         flush(file)
       }
@@ -223,7 +237,17 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
     settle,
     nowMs,
     faults: () => undefined,
-    direct: true,
+    get isDirect() {
+      return direct
+    },
+    direct(on) {
+      direct = on
+      if (!on) return
+      for (const w of waiting.splice(0)) w.end()
+      const go = stepWaits
+      stepWaits = undefined
+      go?.()
+    },
     slowness: 1
   }
   return sim

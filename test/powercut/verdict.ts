@@ -189,7 +189,7 @@ export async function judge({ vfs, engine, spaceBytes }: Opened, history: Histor
 }
 
 /** Nothing of what was lost lies behind the end of any file. Changes the pool. */
-export async function checkGrowth({ vfs }: Opened, found: Found, wrong: string[]): Promise<void> {
+export async function checkGrowth({ vfs }: Pick<Opened, 'vfs'>, found: Found, wrong: string[]): Promise<void> {
   for (const [ino, before] of found.bytes) {
     const sizeBytes = before.length + 100 * 1024
     await vfs.setattr(ctx, ino, { valid: SET_SIZE, mode: 0, uid: 0, gid: 0, sizeBytes, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }, 0)
