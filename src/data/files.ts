@@ -4,7 +4,7 @@
  *   - Between a commit and its promise other requests run: a reader that comes then sees the new state as soon as the inode has
  *     the new size (`inflight`), so that no size is ever shown without its bytes.
  *   - Files with work left (logged bytes, tentative ranges, bytes that nobody synced) stay; others leave, least used first, when
- *     more than ENTRIES_MAX ranges are held.
+ *     more than ENTRIES_MAX ranges are held, a file's own weight among them.
  *   - Units that were freed go back to the store when every read that began before has ended.
  *   - Space for logged bytes without an extent is held in the store (`loose`, less what a flush has borrowed of it: `lent`).
  */
@@ -18,7 +18,10 @@ import { coverage, editMap } from './filemap.js'
 import type { Editor, Extent, FileMap, Pending } from './filemap.js'
 import { encodeTentative, EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
 
-const ENTRIES_MAX = 256 * 1024
+export const ENTRIES_MAX = 256 * 1024 // ranges, of about 90 bytes each
+/** A file without ranges costs as much as so many: itself, its place in the table, its content. */
+export const FILE_ENTRIES = 24
+const EVICT_LOOKS = 2048 // at a time: some 0.3 ms
 const SCAN_ROWS = 512
 
 export interface File {
@@ -58,7 +61,9 @@ export interface Floor {
   readonly files: Map<number, File>
   /** Files with work left. */
   readonly dirty: Set<File>
+  /** Ranges held, and FILE_ENTRIES for each file. */
   entries: number
+  evictAt: number
   loggedBytes: number
   /** Grows as flushes move bytes to the store. */
   flushedBytes: number
@@ -75,7 +80,7 @@ export interface Floor {
 
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, loggedBytes: 0, flushedBytes: 0,
+    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, flushedBytes: 0,
     stamp: 1, syncedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
@@ -88,7 +93,7 @@ const isPinned = (file: File): boolean =>
 export const needsWork = (file: File): boolean =>
   file.logged > 0 || file.loose > 0 || file.lent !== 0 || file.unsyncedSinceMs < Infinity || file.hasTentativeRow
 
-const weight = (file: File): number => file.map.exts.length + file.map.pends.length + 1
+const weight = (file: File): number => file.map.exts.length + file.map.pends.length + FILE_ENTRIES
 
 export function fileOf(floor: Floor, ino: number): File {
   let file = floor.files.get(ino)
@@ -98,18 +103,18 @@ export function fileOf(floor: Floor, ino: number): File {
       tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0
     }
     floor.files.set(ino, file)
-    floor.entries++
-    if (floor.entries > ENTRIES_MAX) evict(floor)
+    floor.entries += FILE_ENTRIES
+    if (floor.entries > floor.evictAt) evict(floor)
   }
   file.used = true
   return file
 }
 
-/** Second chance: who was used since the last look stays for one more round. */
+/** Second chance: who was used since the last look stays for one more round. Where all must stay it looks again only after some more came. */
 function evict(floor: Floor): void {
-  let looks = floor.files.size * 2
+  let looks = Math.min(EVICT_LOOKS, floor.files.size) // nobody is seen twice: who asked last stays
   for (const [ino, file] of floor.files) {
-    if (floor.entries <= ENTRIES_MAX * 0.9 || looks-- <= 0) return
+    if (floor.entries <= ENTRIES_MAX * 0.95 || looks-- <= 0) break
     if (!isPinned(file) && !file.used) {
       forget(floor, file)
       continue
@@ -118,6 +123,7 @@ function evict(floor: Floor): void {
     floor.files.delete(ino)
     floor.files.set(ino, file)
   }
+  floor.evictAt = Math.max(ENTRIES_MAX, floor.entries + 64 * FILE_ENTRIES)
 }
 
 export function forget(floor: Floor, file: File): void {

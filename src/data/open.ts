@@ -4,7 +4,7 @@ import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Store } from '../store/index.js'
 import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
-import { BACKGROUND, makeFloor, whileQuiet } from './files.js'
+import { BACKGROUND, FILE_ENTRIES, makeFloor, whileQuiet } from './files.js'
 import { read, seek } from './reading.js'
 import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
@@ -74,7 +74,7 @@ export function openData(options: DataOptions): Data {
     reclaimStep: (ctx, ino) => reclaimStep(floor, ctx, ino),
     recover: (ctx) => recover(floor, ctx),
     dirtyBytes: () => store.status().dirtyBytes,
-    status: () => ({ files: floor.files.size, ranges: floor.entries - floor.files.size, loggedBytes: floor.loggedBytes, dirtyFiles: floor.dirty.size }),
+    status: () => ({ files: floor.files.size, ranges: floor.entries - floor.files.size * FILE_ENTRIES, loggedBytes: floor.loggedBytes, dirtyFiles: floor.dirty.size }),
     close() {
       closed ??= (async () => {
         await background.stop()
