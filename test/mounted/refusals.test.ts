@@ -22,9 +22,10 @@ const refused = (ran: Ran, code: number, said: RegExp): void => {
 test('wrong usage is exit 2', async (t) => {
   const { pool, dir, ogee } = makePlace(t)
   for (const args of [['mount'], ['mount', pool], ['mount', pool, dir, 'more'], ['bogus'], ['mount', pool, dir, '--bogus'], ['mount', pool, dir, '-o', 'bogus'],
-    ['mount', pool, dir, '-o', 'uid=me'], ['format'], ['format', pool, '--size', 'big'], ['format', pool, '--size', '1K'], ['umount'], ['sync'], ['umount', dir]]) {
+    ['mount', pool, dir, '-o', 'uid=me'], ['format'], ['format', pool, '--size', 'big'], ['format', pool, '--size', '1K'], ['umount'], ['sync']]) {
     refused(await ogee(...args), 2, /./)
   }
+  refused(await ogee('umount', dir), 1, /is not mounted/)
   assert.ok(!existsSync(pool), 'nothing was made')
   assert.equal((await ogee()).code, 2)
   assert.equal(ok(await ogee('--help')).err, '')
