@@ -6,3 +6,4 @@ export type { FormatOptions, SpaceFile, SpaceIo, SpaceOptions } from './space/in
 export { COUNTERS_KEY, GROUP_BYTES, GROUP_UNITS, groupKey } from './space/index.js' // its rows, for who checks a pool
 export { openUnitsCheck, repairGroup, repairUnitsCounter } from './space/index.js' // do its rows say what the extents say?
 export type { Overlap, UnitsCheck, WrongGroup } from './space/index.js'
+export { checkSpaceHeader, promiseGroup, repairSpaceHeader } from './space/index.js' // of a space that nobody has open

@@ -52,6 +52,8 @@ export interface Store {
   read(ctx: Context, startBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<void>
   write(ctx: Context, startBytes: number, from: Uint8Array, at: number, lengthBytes: number): MaybePromise<void>
   sync(ctx: Context): Promise<void>
+  /** Makes the store larger, while it is in use: whole block groups. Durable when resolved. EINVAL, ENOSPC. */
+  grow(sizeBytes: number): Promise<void>
   status(): StoreStatus
   close(): Promise<void>
 }

@@ -95,6 +95,10 @@ export function makeDisk(): Disk {
         return 0
       })
     },
+    resize: (sizeBytes) => later(() => {
+      size = sizeBytes
+      return 0
+    }),
     close: () => 0
   }
   const disk: Disk = {

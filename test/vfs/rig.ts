@@ -48,7 +48,7 @@ const unused = (): never => {
 const STORE_STATUS: StoreStatus = { sizeBytes: 2 ** 30, usedBytes: 2 ** 28, freeBytes: 2 ** 30 - 2 ** 28, dirtyBytes: 0, freeExtents: 1, failed: undefined }
 const noStore: Store = {
   kind: 'space', allocate: unused, release: unused, commitAllocated: unused, commitFreed: unused, freed: unused, read: unused, write: unused, hold: unused, unhold: unused,
-  sync: unused, status: () => STORE_STATUS, close: () => Promise.resolve(),
+  sync: unused, grow: unused, status: () => STORE_STATUS, close: () => Promise.resolve(),
 }
 
 /** Without latency: sleeping is a turn of the event loop. */

@@ -66,8 +66,8 @@ interface Pending {
 }
 
 export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number): Allocator {
-  const total = groups.count * GROUP_UNITS
-  const reserve = Math.min(RESERVE_UNITS_MAX, Math.floor(total / 64))
+  const total = (): number => groups.count * GROUP_UNITS
+  const reserve = Math.min(RESERVE_UNITS_MAX, Math.floor(total() / 64))
   const pending: Pending[] = []
   let pendingUnits = 0
   let used = usedAtOpen // taken in memory: committed, handed out, freed but not durable
@@ -234,7 +234,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     }
   }
 
-  const shortOf = (units: number, fromHold: boolean): boolean => total - used < units + (fromHold ? 0 : held + reserve)
+  const shortOf = (units: number, fromHold: boolean): boolean => total() - used < units + (fromHold ? 0 : held + reserve)
 
   /** Waits for what was freed to become durable; ENOSPC if that is not enough. */
   async function makeRoom(ctx: Context, units: number, fromHold: boolean): Promise<void> {
@@ -284,7 +284,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
   function finish(job: Job): readonly Piece[] {
     const end = job.taken[job.taken.length - 2] + job.taken[job.taken.length - 1]
     if (job.area === 'small') smallNext = end
-    else if (end < total && isFree(end)) groups.runs[groups.areaOf(Math.floor(end / GROUP_UNITS))].reserve(end)
+    else if (end < total() && isFree(end)) groups.runs[groups.areaOf(Math.floor(end / GROUP_UNITS))].reserve(end)
     return piecesOf(job)
   }
 
@@ -381,7 +381,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
       held -= lengthBytes / UNIT_BYTES
     },
     usedUnits: () => used - pendingUnits,
-    freeUnits: () => Math.max(0, total - used + pendingUnits - held),
+    freeUnits: () => Math.max(0, total() - used + pendingUnits - held),
     fragments: () => groups.runs.small.count() + groups.runs.large.count()
   }
 }

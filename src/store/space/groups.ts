@@ -52,6 +52,8 @@ export interface Part {
 
 export interface Groups {
   readonly count: number
+  /** More groups, CLEAR: a region of their own until the next opening. */
+  grow(count: number): void
   readonly small: readonly Part[]
   readonly large: readonly Part[]
   readonly runs: { readonly small: RunIndex; readonly large: RunIndex }
@@ -87,13 +89,16 @@ export interface GroupsOptions {
   isCoarse(group: number): boolean
   /** The last daemon did not close: groups that it emptied are looked for. */
   readonly sweep: boolean
+  /** The host's space is never given back. */
+  readonly keeps: boolean
   /** After a power cut the host may have forgotten its promise: it is asked again when a group is loaded. */
   readonly promiseAgain: boolean
 }
 
-export function openGroups({ engine, file, clock, count, isCoarse, sweep, promiseAgain }: GroupsOptions): Groups {
-  const states = new Uint8Array(count)
-  const coarse = new Uint8Array(count)
+export function openGroups({ engine, file, clock, count: countAtOpen, isCoarse, keeps, sweep, promiseAgain }: GroupsOptions): Groups {
+  let count = countAtOpen
+  let states = new Uint8Array(count)
+  let coarse = new Uint8Array(count)
   const loaded = new Map<number, GroupBits>()
   const loading = new Map<number, Promise<void>>()
   const busy = new Set<Promise<unknown>>()
@@ -117,8 +122,14 @@ export function openGroups({ engine, file, clock, count, isCoarse, sweep, promis
   let sweeping: Timer | undefined
   let stopped = false
 
-  const regionOf = (group: number): number => Math.min(regions - 1, Math.floor(group / regionGroups))
-  const areaOf = (group: number): Area => (group % regionGroups < smallGroups ? 'small' : 'large')
+  const regionOf = (group: number): number => {
+    if (group < countAtOpen) return Math.min(regions - 1, Math.floor(group / regionGroups))
+    return small.findLastIndex((p) => p.from <= group) // grown since: a region each time; the next opening divides anew
+  }
+  const areaOf = (group: number): Area => {
+    if (group < countAtOpen) return group % regionGroups < smallGroups ? 'small' : 'large'
+    return group < small[regionOf(group)].to ? 'small' : 'large'
+  }
   const partOf = (group: number): Part => (areaOf(group) === 'small' ? small : large)[regionOf(group)]
   const isClear = (state: number): boolean => state === CLEAR || state === READY
 
@@ -255,7 +266,7 @@ export function openGroups({ engine, file, clock, count, isCoarse, sweep, promis
       for (let g = from; g < to; g++) move(g, BUSY)
       try {
         await markCoarse(rootContext, from, to - from, false)
-        await file.punch(DATA_START_BYTES + from * GROUP_BYTES, (to - from) * GROUP_BYTES) // a host that cannot keeps the space
+        if (!keeps) await file.punch(DATA_START_BYTES + from * GROUP_BYTES, (to - from) * GROUP_BYTES) // a host that cannot keeps the space
       } finally {
         for (let g = from; g < to; g++) move(g, CLEAR)
       }
@@ -265,7 +276,26 @@ export function openGroups({ engine, file, clock, count, isCoarse, sweep, promis
   if (sweep) sweepLater(0)
 
   return {
-    count, small, large, runs, regionOf, areaOf, load,
+    get count() {
+      return count
+    },
+    grow(to) {
+      const from = count
+      const wider = (old: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => {
+        const bytes = new Uint8Array(to)
+        bytes.set(old)
+        return bytes
+      }
+      states = wider(states) // CLEAR is 0
+      coarse = wider(coarse)
+      const smallTo = from + Math.floor((to - from) * SMALL_SHARE)
+      small.push(part(from, smallTo))
+      large.push(part(smallTo, to))
+      small[small.length - 1].clear = smallTo - from
+      large[large.length - 1].clear = to - smallTo
+      count = to
+    },
+    small, large, runs, regionOf, areaOf, load,
     readyUnits: () => readyUnits,
     stateOf: (group) => states[group],
     bitsOf: (group) => loaded.get(group)!,

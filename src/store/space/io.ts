@@ -18,6 +18,8 @@ export interface SpaceFile {
   /** Starts write-out and does not wait for it. */
   startWriteOut(offset: number, length: number): Promise<number>
   sync(): Promise<number>
+  /** Makes the file longer, sparse. Absent: this kind of file cannot grow. */
+  resize?(sizeBytes: number): Promise<number>
   close(): number
 }
 
@@ -61,6 +63,7 @@ function hostFile(fd: number, path: string): SpaceFile {
     punch: (offset, length) => offLoop.fallocate(fd, sys.FALLOC_FL_PUNCH_HOLE | sys.FALLOC_FL_KEEP_SIZE, offset, length),
     startWriteOut: (offset, length) => offLoop.syncFileRange(fd, offset, length, sys.SYNC_FILE_RANGE_WRITE),
     sync: () => offLoop.fdatasync(fd),
+    resize: (sizeBytes) => offLoop.ftruncate(fd, sizeBytes),
     close: () => sys.close(fd)
   }
 }

@@ -14,7 +14,8 @@ import { UNIT_BYTES } from '../store.js'
 import type { Store } from '../store.js'
 import { makeAllocator } from './allocator.js'
 import { openGroups } from './groups.js'
-import { DATA_START_BYTES, decodeHeader, encodeHeader, HEADER_BYTES } from './header.js'
+import { COPIES_BYTES, DATA_START_BYTES, decodeCopies, encodeHeader, HEADER_BYTES, SECOND_COPY_AT } from './header.js'
+import type { SpaceHeader } from './header.js'
 import { hostIo } from './io.js'
 import type { SpaceFile, SpaceIo } from './io.js'
 import { COARSE_BITS, coarseKey, COUNTERS_KEY, GROUP_BYTES } from './keys.js'
@@ -31,6 +32,8 @@ export interface FormatOptions {
   /** Rounded down to whole block groups of 4 MiB. */
   readonly sizeBytes: number
   readonly random: Random
+  /** The host's space for all of it now, not as it fills; it is never given back. ENOSPC if the host has not so much. */
+  readonly preallocate?: boolean
   readonly io?: SpaceIo
 }
 
@@ -40,18 +43,26 @@ const STREAMS_MAX = 16
 const REAP_EVERY_MS = 1000
 
 /** Makes the space file and its rows. Throws EEXIST, ENOSPC, EINVAL (too small). */
-export async function formatSpace({ engine, path, sizeBytes, random, io = hostIo }: FormatOptions): Promise<void> {
+export async function formatSpace({ engine, path, sizeBytes, random, preallocate = false, io = hostIo }: FormatOptions): Promise<void> {
   const size = Math.floor(sizeBytes / GROUP_BYTES) * GROUP_BYTES
   if (size < GROUP_BYTES) throw new PosixError('EINVAL', `a space has at least ${GROUP_BYTES} bytes`)
   const file = io.create(path, DATA_START_BYTES + size)
   try {
-    const header = encodeHeader({ sizeBytes: size, uuid: random.bytes(16) })
-    const rc = check(await file.write(header, 0, HEADER_BYTES, 0), 'pwrite', path)
-    if (rc < HEADER_BYTES) throw new PosixError('ENOSPC', `${path}: the host has no space for the header`)
-    check(await file.sync(), 'fdatasync', path)
+    if (preallocate) check(await file.fallocate(DATA_START_BYTES, size), 'fallocate', path)
+    await writeHeader(file, path, { sizeBytes: size, preallocated: preallocate, uuid: random.bytes(16) })
     await engine.transact(rootContext, (tx) => tx.createCounters(COUNTERS_KEY, [0]))
   } finally {
     file.close()
+  }
+}
+
+/** Both copies, the second first, each synced. */
+async function writeHeader(file: SpaceFile, path: string, header: SpaceHeader): Promise<void> {
+  const bytes = encodeHeader(header)
+  for (const at of [SECOND_COPY_AT, 0]) {
+    const rc = check(await file.write(bytes, 0, HEADER_BYTES, at), 'pwrite', path)
+    if (rc < HEADER_BYTES) throw new PosixError('ENOSPC', `${path}: the host has no space for the header`)
+    check(await file.sync(), 'fdatasync', path)
   }
 }
 
@@ -59,9 +70,10 @@ export async function formatSpace({ engine, path, sizeBytes, random, io = hostIo
 export async function openSpace({ engine, path, clock, io = hostIo }: SpaceOptions): Promise<Store> {
   const file = io.open(path)
   try {
-    const bytes = new Uint8Array(HEADER_BYTES)
-    check(await file.read(bytes, 0, HEADER_BYTES, 0), 'pread', path)
-    const { sizeBytes } = decodeHeader(bytes, path)
+    const bytes = new Uint8Array(COPIES_BYTES)
+    check(await file.read(bytes, 0, COPIES_BYTES, 0), 'pread', path)
+    const header = decodeCopies(bytes, path)
+    const { sizeBytes } = header
     const reader = engine.reader(rootContext)
     const counters = await reader.counters(COUNTERS_KEY)
     if (counters === undefined) throw new PosixError('EUCLEAN', `${path} has no rows in the pool's metadata: it belongs to another pool`)
@@ -74,9 +86,21 @@ export async function openSpace({ engine, path, clock, io = hostIo }: SpaceOptio
       return row !== undefined && ((row[bit >> 3] >> (bit & 7)) & 1) === 1
     }
     const { clean, sameBoot } = engine.recovery
-    const groups = openGroups({ engine, file, clock, count, isCoarse, sweep: !clean, promiseAgain: !clean && !sameBoot })
+    const groups = openGroups({ engine, file, clock, count, isCoarse, keeps: header.preallocated, sweep: !clean, promiseAgain: !clean && !sameBoot })
     const allocator = makeAllocator(engine, groups, counters[0])
-    return makeSpace(file, clock, sizeBytes, allocator, clean, async () => {
+    const grow = async (size: number): Promise<void> => {
+      const { sizeBytes: before, preallocated } = current
+      if (size <= before || size % GROUP_BYTES !== 0) throw new PosixError('EINVAL', `a space of ${before} bytes cannot become one of ${size}`)
+      if (file.resize === undefined) throw new PosixError('EOPNOTSUPP', `${path} cannot grow`)
+      check(await file.resize(DATA_START_BYTES + size), 'ftruncate', path)
+      if (preallocated) check(await file.fallocate(DATA_START_BYTES + before, size - before), 'fallocate', path)
+      check(await file.sync(), 'fdatasync', path)
+      await writeHeader(file, path, { ...current, sizeBytes: size })
+      current = { ...current, sizeBytes: size }
+      groups.grow(size / GROUP_BYTES)
+    }
+    let current: SpaceHeader = header
+    return makeSpace(file, clock, () => current.sizeBytes, grow, allocator, clean, async () => {
       try {
         await engine.sync(rootContext) // what was freed is free for good
         allocator.reap()
@@ -92,9 +116,10 @@ export async function openSpace({ engine, path, clock, io = hostIo }: SpaceOptio
 
 type Allocator = ReturnType<typeof makeAllocator>
 
-function makeSpace(file: SpaceFile, clock: Clock, sizeBytes: number, allocator: Allocator, clean: boolean, stopGroups: () => Promise<void>): Store {
+function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: (size: number) => Promise<void>, allocator: Allocator, clean: boolean, stopGroups: () => Promise<void>): Store {
   let failed: string | undefined
   let closed: Promise<void> | undefined
+  let growing: Promise<void> = Promise.resolve()
   let dirtyBytes = 0
   let isUnsure = !clean // the daemon before us may have left bytes in the page cache that nobody synced
   let syncing: Promise<void> | undefined // the one that runs
@@ -133,7 +158,7 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeBytes: number, allocator: 
   }
 
   function inRange(start: number, length: number): void {
-    assert(start >= 0 && length >= 0 && start + length <= sizeBytes, 'a range lies in the space')
+    assert(start >= 0 && length >= 0 && start + length <= sizeOf(), 'a range lies in the space')
   }
 
   async function readSlowly(start: number, length: number, into: Uint8Array, at: number): Promise<void> {
@@ -209,13 +234,19 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeBytes: number, allocator: 
       return written.then(() => wrote(startBytes, lengthBytes))
     },
     sync,
+    grow(sizeBytes) {
+      if (failed !== undefined) throw refuse()
+      growing = growing.then(() => growTo(sizeBytes), () => growTo(sizeBytes))
+      return growing
+    },
     status: () => ({
-      sizeBytes, usedBytes: allocator.usedUnits() * UNIT_BYTES, freeBytes: allocator.freeUnits() * UNIT_BYTES,
+      sizeBytes: sizeOf(), usedBytes: allocator.usedUnits() * UNIT_BYTES, freeBytes: allocator.freeUnits() * UNIT_BYTES,
       dirtyBytes, freeExtents: allocator.fragments(), failed
     }),
     close() {
       closed ??= (async () => {
         reaping.stop()
+        await growing.catch(() => undefined) // told to who asked for it
         try {
           await stopGroups()
           await Promise.all(inBackground)
