@@ -7,6 +7,7 @@
 import { basename } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { addFormat } from './commands/format.js'
+import { addFsck, FSCK_USAGE } from './commands/fsck.js'
 import { addInstall } from './commands/install.js'
 import { addMount } from './commands/mount.js'
 import { addStatus } from './commands/status.js'
@@ -34,7 +35,7 @@ Examples:
   ogee umount /mnt              returns when everything is durable
 
 Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
-  for (const add of [addMount, addUmount, addStatus, addFormat, addSync, addInstall]) add(program)
+  for (const add of [addMount, addUmount, addStatus, addFormat, addFsck, addSync, addInstall]) add(program)
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} }).showHelpAfterError(false)
   return program
 }
@@ -54,7 +55,7 @@ async function runCommand(args: readonly string[]): Promise<number> {
       const text = e.message.replace(/^error: /, '').replace(/\n/g, ' ')
       const command = program.commands.some((c) => c.name() === args[0]) ? ` ${args[0]}` : ''
       note(`${text.endsWith('.') || text.endsWith(')') || text.endsWith('?') ? text : `${text}.`} See \`ogee help${command}\`.`)
-      return EXIT_USAGE
+      return args[0] === 'fsck' ? FSCK_USAGE : EXIT_USAGE
     }
     note(sentence(e))
     return isUsage(e) ? EXIT_USAGE : EXIT_FAILED

@@ -9,3 +9,5 @@ export { checkApart, DAEMON_LOG_FILE, hostSpace, inspectFolder, makeFolder, refu
 export type { FolderState, HostSpace } from './folder.js'
 export { defaultSizeBytes, formatPool, openPool, SIZE_MAX_BYTES, SIZE_MIN_BYTES } from './open.js'
 export type { FormatOptions, OpenOptions, Pool, PoolStatus, Seams } from './open.js'
+export { fsckPool } from './fsck.js'
+export type { FsckFinding, FsckOptions, FsckReport } from './fsck.js'
