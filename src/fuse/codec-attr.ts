@@ -24,7 +24,11 @@ const shownGid = (a: Attr, p: Presentation): number => p.gid ?? a.gid
 const shownMode = (a: Attr, p: Presentation): number =>
   p.umask === undefined ? a.mode : (a.mode & S_IFMT) | (0o777 & ~p.umask)
 
-const validSec = (ms: number): number => Math.floor(ms / 1000)
+/** Seconds of a validity, below 2^32: a u64. */
+function writeValidSec(v: DataView, at: number, ms: number): void {
+  v.setUint32(at, ms / 1000, true)
+  v.setUint32(at + 4, 0, true)
+}
 const validNsec = (ms: number): number => (ms % 1000) * 1e6
 
 export const ATTR_BYTES = 88
@@ -53,8 +57,8 @@ export const ENTRY_OUT_BYTES = 128
 export function writeEntryOut(v: DataView, at: number, a: Attr, p: Presentation): void {
   set64(v, at + 0, a.ino) // nodeid
   set64(v, at + 8, a.generation)
-  set64(v, at + 16, validSec(p.entryValidMs))
-  set64(v, at + 24, validSec(p.attrValidMs))
+  writeValidSec(v, at + 16, p.entryValidMs)
+  writeValidSec(v, at + 24, p.attrValidMs)
   v.setUint32(at + 32, validNsec(p.entryValidMs), true)
   v.setUint32(at + 36, validNsec(p.attrValidMs), true)
   writeAttr(v, at + 40, a, p)
@@ -63,14 +67,14 @@ export function writeEntryOut(v: DataView, at: number, a: Attr, p: Presentation)
 /** "No such name", which the kernel may believe for a while: an entry with node 0. Also what a plain readdir entry carries. */
 export function writeNoEntryOut(v: DataView, at: number, validMs: number): void {
   for (let i = 0; i < ENTRY_OUT_BYTES; i += 4) v.setUint32(at + i, 0, true)
-  set64(v, at + 16, validSec(validMs))
+  writeValidSec(v, at + 16, validMs)
   v.setUint32(at + 32, validNsec(validMs), true)
 }
 
 export const ATTR_OUT_BYTES = 104
 
 export function writeAttrOut(v: DataView, at: number, a: Attr, p: Presentation): void {
-  set64(v, at + 0, validSec(p.attrValidMs))
+  writeValidSec(v, at + 0, p.attrValidMs)
   v.setUint32(at + 8, validNsec(p.attrValidMs), true)
   v.setUint32(at + 12, 0, true)
   writeAttr(v, at + 16, a, p)
@@ -81,7 +85,7 @@ const STATX_BASIC_AND_BTIME = 0xfff
 
 export function writeStatxOut(v: DataView, at: number, a: Attr, p: Presentation): void {
   for (let i = 0; i < STATX_OUT_BYTES; i += 4) v.setUint32(at + i, 0, true)
-  set64(v, at + 0, validSec(p.attrValidMs))
+  writeValidSec(v, at + 0, p.attrValidMs)
   v.setUint32(at + 8, validNsec(p.attrValidMs), true)
   // flags 12, spare 16; struct fuse_statx from 32
   v.setUint32(at + 32, STATX_BASIC_AND_BTIME, true) // mask

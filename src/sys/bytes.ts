@@ -14,15 +14,21 @@ declare global {
 
 const TWO_32 = 4294967296
 
-export const get64 = (v: DataView, at: number): number => v.getInt32(at + 4, true) * TWO_32 + v.getUint32(at, true)
+/** Small values come out as small integers, which need no box wherever they are kept. */
+export function get64(v: DataView, at: number): number {
+  const high = v.getInt32(at + 4, true)
+  return high === 0 ? v.getUint32(at, true) : high * TWO_32 + v.getUint32(at, true)
+}
 
 /** Unsigned: what is above 2^53 rounds, but stays large and positive (sizes and offsets that a hostile peer sends). */
-export const getU64 = (v: DataView, at: number): number => v.getUint32(at + 4, true) * TWO_32 + v.getUint32(at, true)
+export function getU64(v: DataView, at: number): number {
+  const high = v.getUint32(at + 4, true)
+  return high === 0 ? v.getUint32(at, true) : high * TWO_32 + v.getUint32(at, true)
+}
 
 export function set64(v: DataView, at: number, value: number): void {
-  const high = Math.floor(value / TWO_32)
-  v.setUint32(at, value - high * TWO_32, true)
-  v.setInt32(at + 4, high, true)
+  v.setUint32(at, value, true) // takes it modulo 2^32
+  v.setInt32(at + 4, Math.floor(value / TWO_32), true)
 }
 
 /** The halves of an opaque 64-bit token. */

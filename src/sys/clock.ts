@@ -5,6 +5,7 @@
  *   - monotonic time has no meaning but its differences, and never goes back.
  * systemClock.realtime costs about 90 ns, monotonicUs 40 ns (a clock_gettime through koffi: 250 ns).
  */
+import { get64 } from './bytes.js'
 import { bind } from './native.js'
 import type { Cancel } from './cancel.js'
 
@@ -46,7 +47,7 @@ let lastNsec = 0
 
 function anchor(nowMs: number): void {
   clockGettime(CLOCK_REALTIME, kernelTime)
-  anchorSec = kernelTimeView.getInt32(4, true) * 4294967296 + kernelTimeView.getUint32(0, true)
+  anchorSec = get64(kernelTimeView, 0)
   anchorNsec = kernelTimeView.getUint32(8, true)
   anchorMs = (nowMs + performance.now()) / 2 // the call lies between the two readings
 }
@@ -58,7 +59,7 @@ function realtime(out: Timespec): void {
     nowMs = performance.now()
   }
   let sec = anchorSec
-  let nsec = anchorNsec + Math.round((nowMs - anchorMs) * 1e6)
+  let nsec = (anchorNsec + Math.round((nowMs - anchorMs) * 1e6)) | 0 // a small integer: inodes that keep it need no box for it
   while (nsec >= 1e9) {
     nsec -= 1e9
     sec++

@@ -113,7 +113,7 @@ describe('garbage', () => {
   }
 
   const cases = [
-    { title: 'getattr', opcode: r.GETATTR, on: () => file, body: r.getattrBody, times: 1_000_000, most: 1 },
+    { title: 'getattr', opcode: r.GETATTR, on: () => file, body: r.getattrBody, times: 1_000_000, most: 20 },
     { title: 'lookup', opcode: r.LOOKUP, on: () => dir, body: r.named('file'), times: 200_000, most: 5 }, // the name, a key
     { title: 'read of 4 KiB', opcode: r.READ, on: () => file, body: r.readBody(0, 4096), times: 200_000, most: 3 }
   ]

@@ -80,7 +80,7 @@ export async function openRig(): Promise<Rig> {
     free: (given) => session.frames.giveRequest(given)
   }
   const session: Session = new Session({
-    vfs: pool.vfs, clock, opens: false, writebackCache: false, maxBackground: 64, negativeValidMs: 1000, requestTimeoutMs: Infinity,
+    vfs: pool.vfs, clock, opens: false, writebackCache: false, maxBackground: 64, negativeValidMs: 1000, requestTimeoutMs: Infinity, interrupts: false,
     shown: { attrValidMs: 1000, entryValidMs: 1000, uid: undefined, gid: undefined, umask: undefined }
   }, sink)
   let frame = session.frames.takeRequest()
