@@ -184,8 +184,9 @@ export const BACKGROUND: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, 
 async function load(floor: Floor, file: File): Promise<void> {
   try {
     const content = await floor.readContent(BACKGROUND, file.ino, NOW)
-    const exts: Extent[] = await scanAll(floor, EXTENT_KIND, file.ino, extentOfRow)
-    const pends: Pending[] = await scanAll(floor, PENDING_KIND, file.ino, pendingOfRow)
+    const ranges = content.inline === undefined && content.allocatedBytes > 0 // else it has none: two scans less, which cost 15 us
+    const exts: Extent[] = ranges ? await scanAll(floor, EXTENT_KIND, file.ino, extentOfRow) : []
+    const pends: Pending[] = ranges ? await scanAll(floor, PENDING_KIND, file.ino, pendingOfRow) : []
     const row = await floor.engine.reader(BACKGROUND).get(tentativeKey(file.ino))
     file.hasTentativeRow = row !== undefined
     file.content = content
