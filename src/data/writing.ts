@@ -16,6 +16,7 @@ import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, rightHint } from 
 import type { FileMap } from './filemap.js'
 import { commit, exclusively, fileOf, loaded, refOf, unsynced, untilSettled } from './files.js'
 import type { File, Floor } from './files.js'
+import { readMap } from './reading.js'
 
 /** Files below it are allocated in the store's small area. */
 export const SMALL_FILE_BYTES = 1024 * 1024
@@ -158,19 +159,48 @@ export async function putBytes(floor: Floor, ctx: Context, start: number, from: 
   }
 }
 
+/** Bytes that are there and become logged with this write, and their units with them. */
+interface Head {
+  readonly off: number
+  readonly bytes: Uint8Array
+}
+
+/**
+ * Inline bytes: a power cut that drops the tentative rest keeps them. And the file's last unit if it is tentative and the write
+ * goes on behind the end: written in place, its bytes would be behind the end before the commit, and stay there if none comes.
+ */
+async function headOf(floor: Floor, ctx: Context, { map, content }: File, start: number, end: number): Promise<Head | undefined> {
+  const { inline, sizeBytes: size } = content!
+  if (inline !== undefined && inline.length > 0) return { off: 0, bytes: inline }
+  const unit = floorUnit(size)
+  if (size === unit || end <= size || start >= ceilUnit(size) || !touchesTentative(map, unit, size)) return undefined
+  const bytes = new Uint8Array(UNIT_BYTES)
+  await readMap(floor, ctx, content!, map, unit, size - unit, bytes, 0)
+  return { off: unit, bytes }
+}
+
+/** The map as it will be when the head is logged. */
+function withHead({ exts, pends }: FileMap, { off, bytes }: Head, birth: number): FileMap {
+  const to = off + ceilUnit(bytes.length)
+  const apart = pends.flatMap((p) => [
+    ...(p.off < off ? [{ ...p, len: Math.min(p.len, off - p.off) }] : []),
+    ...(p.off + p.len > to ? [{ ...p, off: Math.max(p.off, to), len: p.off + p.len - Math.max(p.off, to), start: p.start + Math.max(0, to - p.off) }] : [])
+  ])
+  const head = { off, len: bytes.length, birth, bytes, wholeRow: false, start: -1, borrowed: false, stamp: 0 }
+  return { exts, pends: [...apart.filter((p) => p.off < off), head, ...apart.filter((p) => p.off > off)] }
+}
+
 async function writeStored(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, isLarge: boolean, effects: ContentEffects): Promise<Content> {
   const { map, content } = file
   const end = start + length
   const size = content!.sizeBytes
   const ref = await refOf(floor, ctx, file)
-  // inline bytes are logged first, and so is what comes over their unit: a power cut that drops the tentative rest keeps them
-  const inline = content!.inline !== undefined && content!.inline.length > 0 ? content!.inline : undefined
-  const planMap: FileMap = inline === undefined ? map
-    : { exts: [], pends: [{ off: 0, len: inline.length, birth: ref.epoch, bytes: inline, wholeRow: false, start: -1, borrowed: false, stamp: 0 }] }
+  const head = await headOf(floor, ctx, file, start, end)
+  const planMap = head === undefined ? map : withHead(map, head, ref.epoch)
   const segments = segmentsOf(planMap, start, end, size, ref, isLarge)
   const pieces: Piece[] = []
   const fresh: { readonly off: number; readonly piece: Piece; readonly borrowed: boolean }[] = []
-  let heldBytes = inline === undefined ? 0 : ceilUnit(inline.length)
+  let heldBytes = head === undefined ? 0 : ceilUnit(head.bytes.length)
   let placed = false
   for (const s of segments) if (s.kind === 'log') heldBytes += looseIn(planMap, s.from, s.to)
   if (heldBytes > 0) {
@@ -214,7 +244,7 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
     unsynced(floor, file)
   }
   return commit(floor, ctx, file, { effects, ref, pieces, heldBytes }, (editor, tx, _ref, before) => {
-    if (inline !== undefined) editor.log(tx, 0, inline.length, inline, 0)
+    if (head !== undefined) editor.log(tx, head.off, head.bytes.length, head.bytes, 0)
     for (const { off, piece, borrowed } of fresh) editor.addTentative(off, piece, stamp, borrowed)
     for (const s of segments) if (s.kind === 'log') editor.log(tx, s.from, s.to - s.from, from, at + s.from - start)
     return { sizeBytes: Math.max(before.sizeBytes, end) }

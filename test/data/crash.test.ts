@@ -158,3 +158,22 @@ test('what is hurried is durable within a second, whatever else is under way', a
   assert.equal((await readAll(w, 3)).length, 100_000)
   await closeAndOpen(w)
 })
+
+test('an append that fails, or that the daemon dies in, leaves zeros behind the end of the file', async () => {
+  for (const end of [100_001, 99_000]) {
+    const w = await makeWorld({ groups: 8 })
+    await makeFile(w, 3)
+    await w.data.write(ctx, 3, 0, Buffer.alloc(99_000, 7), 0, 99_000, quiet)
+    const { engine } = w
+    w.engine = { ...engine, transact: (c, body, request) => engine.transact(c, async (tx) => { await body(tx); throw new Error('no') }, request) }
+    await assert.rejects(w.data.write(ctx, 3, end, Buffer.alloc(120, 9), 0, 120, quiet), /no/)
+    await assert.rejects(w.data.write(ctx, 3, end, Buffer.alloc(120_000, 9), 0, 120_000, quiet), /no/)
+    w.engine = engine
+    await w.data.truncate(ctx, 3, 300_000, quiet)
+    assert.ok((await readAll(w, 3)).subarray(99_000).every((b) => b === 0))
+    await w.data.write(ctx, 3, 99_500, Buffer.alloc(120_000, 5), 0, 120_000, quiet)
+    const got = await readAll(w, 3)
+    assert.ok(got.every((b, at) => b === (at < 99_000 ? 7 : at < 99_500 || at >= 219_500 ? 0 : 5)))
+    await assertSound(w)
+  }
+})
