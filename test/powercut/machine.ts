@@ -137,7 +137,7 @@ export async function cutAndJudge(options: CutOptions): Promise<string[]> {
     await quiet(clock, opened.engine)
     const { wrong: found, found: there } = await judged(opened, history, { kind: image.isDeath ? 'death' : 'cut', ms, slackMs }, tried)
     wrong.push(...found)
-    if (random.uint32() % 4 === 0) await checkGrowth(opened, there, wrong)
+    if (random.uint32() % 4 === 0) await checkGrowth(opened, there, history, wrong)
     await opened.pool.close()
   } catch (e) {
     wrong.push(`opening: ${e instanceof Error ? e.stack : String(e)}`)

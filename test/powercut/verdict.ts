@@ -189,12 +189,12 @@ export async function judge({ vfs, engine, spaceBytes }: Opened, history: Histor
 }
 
 /** Nothing of what was lost lies behind the end of any file. Changes the pool. */
-export async function checkGrowth({ vfs }: Pick<Opened, 'vfs'>, found: Found, wrong: string[]): Promise<void> {
+export async function checkGrowth({ vfs }: Pick<Opened, 'vfs'>, found: Found, history: History, wrong: string[]): Promise<void> {
   for (const [ino, before] of found.bytes) {
     const sizeBytes = before.length + 100 * 1024
     await vfs.setattr(ctx, ino, { valid: SET_SIZE, mode: 0, uid: 0, gid: 0, sizeBytes, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }, 0)
     const after = await readFile(vfs, ino)
     const stray = after.subarray(before.length).findIndex((byte) => byte !== 0)
-    if (stray >= 0) wrong.push(`inode ${ino} grew from ${before.length} and shows ${signatureText(after, before.length + stray)} at ${before.length + stray}`)
+    if (stray >= 0) wrong.push(`inode ${ino} grew from ${before.length} and shows ${signatureText(after, before.length + stray)} at ${before.length + stray} (${history.files.get(ino)?.versions.map((version, n) => `${n}: ${version.what} at ${version.endMs.toFixed(0)} ms`).join(', ')})`)
   }
 }
