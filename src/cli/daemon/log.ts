@@ -12,7 +12,7 @@ import { DAEMON_LOG_FILE } from '../../pool/index.js'
 import type { Clock } from '../../sys/index.js'
 
 const LOG_MAX_BYTES = 1024 * 1024
-const LOOK_MS = 10_000
+const LOOK_MS = 10_000 // while tracing; else each line looks, and an idle daemon never wakes for it
 const STDERR = 2
 
 function rotate(folder: string): void {
@@ -31,6 +31,7 @@ export type { Logger }
 export function daemonLog(folder: string, clock: Clock, toFile: 'file' | 'terminal'): Logger {
   const stream = {
     write(line: string): void {
+      if (toFile === 'file') rotate(folder)
       try {
         writeSync(STDERR, toFile === 'file' ? line : plain(line))
       } catch {
@@ -38,7 +39,7 @@ export function daemonLog(folder: string, clock: Clock, toFile: 'file' | 'termin
       }
     }
   }
-  if (toFile === 'file') clock.every(LOOK_MS, () => rotate(folder))
+  if (toFile === 'file' && process.env.OGEE_TRACE !== undefined) clock.every(LOOK_MS, () => rotate(folder)) // its lines do not come by here
   return pino({ level: process.env.OGEE_LOG_LEVEL ?? 'info', base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime }, stream)
 }
 

@@ -36,8 +36,8 @@ export interface Allocator {
   freed(pieces: readonly Piece[]): void
   hold(ctx: Context, lengthBytes: number): MaybePromise<void>
   unhold(lengthBytes: number): void
-  /** Hands out again what became durable. */
-  reap(): void
+  /** Hands out again what became durable; whether more waits for that. */
+  reap(): boolean
   usedUnits(): number
   freeUnits(): number
   fragments(): number
@@ -261,8 +261,8 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     }
   }
 
-  function reap(): void {
-    if (pending.length === 0) return
+  function reap(): boolean {
+    if (pending.length === 0) return false
     const durable = engine.durableSeq()
     let n = 0
     for (; n < pending.length && pending[n].seq <= durable; n++) {
@@ -272,6 +272,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
       }
     }
     if (n > 0) pending.splice(0, n)
+    return pending.length > 0
   }
   const giveBackIn = (group: number, start: number, count: number): void => giveBack(group * GROUP_UNITS + start, count)
 

@@ -40,7 +40,7 @@ export interface FormatOptions {
 const WRITE_NOW_MAX_BYTES = 128 * 1024
 const WRITE_OUT_BYTES = 2 * 1024 * 1024
 const STREAMS_MAX = 16
-const REAP_EVERY_MS = 1000
+const REAP_AFTER_MS = 1000
 
 /** Makes the space file and its rows. Throws EEXIST, ENOSPC, EINVAL (too small). */
 export async function formatSpace({ engine, path, sizeBytes, random, preallocate = false, io = hostIo }: FormatOptions): Promise<void> {
@@ -126,7 +126,14 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
   let nextSync: Promise<void> | undefined // the one that starts after it: whoever asks now waits for this
   const inBackground = new Set<Promise<unknown>>()
   const streams: { end: number; started: number }[] = [] // most recent last
-  const reaping: Timer = clock.every(REAP_EVERY_MS, () => allocator.reap())
+  let reaping: Timer | undefined // only while something waits to be free: an idle pool wakes nobody
+
+  function reapLater(): void {
+    if (closed === undefined) reaping ??= clock.after(REAP_AFTER_MS, () => {
+      reaping = undefined
+      if (allocator.reap()) reapLater()
+    })
+  }
 
   const refuse = (): PosixError => new PosixError('EROFS', `the store takes no writes: ${failed}`)
 
@@ -208,7 +215,10 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
     release: (pieces) => allocator.release(pieces),
     commitAllocated: (tx, pieces) => allocator.commitAllocated(tx, pieces),
     commitFreed: (tx, pieces) => allocator.commitFreed(tx, pieces),
-    freed: (pieces) => allocator.freed(pieces),
+    freed(pieces) {
+      allocator.freed(pieces)
+      reapLater()
+    },
     hold(ctx, lengthBytes) {
       if (failed !== undefined) throw refuse()
       return allocator.hold(ctx, lengthBytes)
@@ -245,7 +255,7 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
     }),
     close() {
       closed ??= (async () => {
-        reaping.stop()
+        reaping?.stop()
         await growing.catch(() => undefined) // told to who asked for it
         try {
           await stopGroups()
