@@ -5,7 +5,7 @@
  *
  * A meta page: 18 flags u16 (8: meta)   24 magic u32   28 version u32   48 page size u32   144 last page u64   152 transaction u64
  */
-import { accessSync, closeSync, constants, fstatSync, openSync, readFileSync, readSync, statfsSync } from 'node:fs'
+import { accessSync, closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { getU64, viewOf } from '../../sys/index.js'
 import { EngineError } from '../errors.js'
@@ -14,6 +14,8 @@ const META_FLAG = 8
 const META_MAGIC = 0xbeefc0de
 const META_VERSION = 2 // of the LMDB inside lmdb 3
 const META_BYTES = 160
+/** A transaction may end with pages that it took and gave back: they are free and were never written. */
+const FREE_PAGES_MAX = 256
 const ROOM_BYTES = 1024 * 1024
 const MAP_BYTES = 2 ** 40
 
@@ -42,15 +44,18 @@ export function precheck(path: string, purpose: 'make' | 'read' | 'write'): void
     throw new EngineError('ENGINE_IO', `${path} cannot be opened: check its owner and mode, and that the disk is not read-only.`, e)
   }
   if (purpose === 'make') return
-  const fd = openSync(data, 'r')
+  const fd = openSync(data, purpose === 'write' ? 'r+' : 'r')
   try {
-    checkMetaPages(fd, data)
+    const { missing, bytes } = checkMetaPages(fd, data)
+    if (missing > FREE_PAGES_MAX) throw damaged(`${data} is shorter than the pages in it`)
+    if (missing > 0 && purpose === 'write') ftruncateSync(fd, bytes) // so that a page which is missing after all is an error of LMDB's, not a SIGBUS
   } finally {
     closeSync(fd)
   }
 }
 
-function checkMetaPages(fd: number, data: string): void {
+/** How many pages of the newest transaction lie behind the end of the file, and how long it would be with them. */
+function checkMetaPages(fd: number, data: string): { readonly missing: number; readonly bytes: number } {
   const { size } = fstatSync(fd)
   const page = Buffer.alloc(META_BYTES)
   let at = 0
@@ -72,5 +77,5 @@ function checkMetaPages(fd: number, data: string): void {
     }
     at = pageBytes
   }
-  if ((lastPage + 1) * pageBytes > size) throw damaged(`${data} is shorter than the pages in it`)
+  return { missing: Math.max(0, (lastPage + 1) - Math.floor(size / pageBytes)), bytes: (lastPage + 1) * pageBytes }
 }
