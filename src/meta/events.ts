@@ -31,7 +31,7 @@ const NUMBER: Record<ChangeKind, number> = {
 
 export function encodeChange(change: Pick<Change, 'kind' | 'ino'> & Partial<Change>): Uint8Array {
   const { kind, ino, mode = 0, parent = 0, name = '', toParent = 0, toName = '', toIno = 0 } = change
-  const bytes = Buffer.alloc(HEAD_BYTES + name.length + toName.length)
+  const bytes = Buffer.allocUnsafe(HEAD_BYTES + name.length + toName.length) // every byte is written below
   const v = viewOf(bytes)
   bytes[0] = EVENT_VERSION                      // version
   bytes[1] = NUMBER[kind]                       // kind

@@ -81,7 +81,7 @@ export function encodeInode(inode: StoredInode): Uint8Array {
   h.setUint32(128, inode.ctimeNsec, true)       // ctime             ns
   h.setUint32(132, inode.btimeNsec, true)       // btime             ns
   h.setUint32(136, inline === undefined ? 0 : inline.length, true) // inline length, then the bytes
-  const bytes = new Uint8Array(inline === undefined ? INODE_BYTES : INODE_BYTES + inline.length)
+  const bytes = Buffer.allocUnsafe(inline === undefined ? INODE_BYTES : INODE_BYTES + inline.length) // of node's pool: no memory of its own
   bytes.set(header)
   if (inline !== undefined) bytes.set(inline, INODE_BYTES)
   return bytes
