@@ -124,7 +124,7 @@ export function decodeInode(ino: number, bytes: Uint8Array): StoredInode {
     hasDefaultAcl: (has & HAS_DEFAULT_ACL) !== 0,
     hasCapability: (has & HAS_CAPABILITY) !== 0,
     hasXattrs: (has & HAS_XATTRS) !== 0,
-    inline: (has & HAS_INLINE) !== 0 ? bytes.subarray(INODE_BYTES, inlineEnd) : undefined,
+    inline: (has & HAS_INLINE) !== 0 ? new Uint8Array(bytes.buffer, bytes.byteOffset + INODE_BYTES, inlineEnd - INODE_BYTES) : undefined,
     shown: (v.getUint32(12, true) & S_IFMT) === S_IFDIR ? { inode: undefined } : undefined
   }
 }
