@@ -224,6 +224,7 @@ async function repairUnits(engine: Engine, spacePath: string, { groups, checked,
     const shouldBe = checked.isUnreadable ? wrong.shouldBe.map((byte, i) => byte | wrong.is[i]) : wrong.shouldBe
     if (!wrong.isCoarse || wrong.missing > 0) promiseGroup(spacePath, wrong.group)
     await repairGroup(engine, { ...wrong, shouldBe })
+    if (!wrong.isCoarse) did(0, `block group ${wrong.group} is marked as in use now, if anything of it is`)
     if (wrong.missing > 0) did(0, `block group ${wrong.group}: ${wrong.missing} units are in use now, as somebody holds them`)
     if (wrong.leaked > 0 && !checked.isUnreadable) did(0, `block group ${wrong.group}: ${wrong.leaked} units are free now, as nobody holds them`)
   }
