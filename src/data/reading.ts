@@ -62,6 +62,10 @@ const flat = <R extends Versioned>(rows: R[]): R[] => rows.sort((a, b) => a.off 
 
 export function read(floor: Floor, ctx: Context, ino: number, view: View, offset: number, length: number, into: Uint8Array, at: number): MaybePromise<number> {
   if (view !== NOW) return readAt(floor, ctx, ino, view, offset, length, into, at)
+  if (!floor.files.has(ino)) {
+    const content = floor.readContent(ctx, ino, NOW) // a file all of whose bytes are in its inode needs no place in the table
+    if (!(content instanceof Promise) && (content.inline !== undefined || content.allocatedBytes === 0)) return readMap(floor, ctx, content, EMPTY_MAP, offset, length, into, at)
+  }
   const file = fileOf(floor, ino)
   if (file.content === undefined) return (loaded(floor, file) as Promise<void>).then(() => read(floor, ctx, ino, view, offset, length, into, at))
   if (file.inflight === undefined) return readMap(floor, ctx, file.content, file.map, offset, length, into, at)

@@ -129,6 +129,8 @@ export interface EngineStatus {
   readonly dirtyBytes: number
   readonly checkpoints: number
   readonly conflicts: number
+  /** What it holds in memory: rows that only the log has besides, rows kept because they are read again and again. */
+  readonly memory: { readonly rows: number; readonly rowsBytes: number; readonly cachedRows: number; readonly cachedBytes: number }
   /** Why the engine takes no more writes, if so. */
   readonly failed: string | undefined
 }

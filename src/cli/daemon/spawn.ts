@@ -15,6 +15,9 @@ import type { MountOptions } from '../options.js'
 
 export const DAEMON_COMMAND = '__daemon'
 
+/** A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. docs/decisions/0010. */
+const COLLECTOR = ['--max-semi-space-size=2', '--no-parallel-scavenge']
+
 /** What a daemon is told. */
 export interface DaemonSpec {
   readonly pool: string
@@ -27,7 +30,7 @@ export type Outcome = 'ready' | 'taken'
 export function spawnDaemon(spec: DaemonSpec, onNote: (text: string) => void): Promise<Outcome> {
   const log = openSync(join(spec.pool, DAEMON_LOG_FILE), 'a', 0o600)
   const entry = fileURLToPath(new URL('../main.js', import.meta.url))
-  const child = spawn(process.execPath, [...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir], {
+  const child = spawn(process.execPath, [...COLLECTOR, ...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir], {
     detached: true, cwd: '/', stdio: ['ignore', log, log, 'ipc'], env: { ...process.env, ...POOL_ENVIRONMENT }
   })
   closeSync(log)

@@ -276,7 +276,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     },
     status: () => ({
       committedSeq: source.seq(), durableSeq: durability.durableSeq(), logUsedBytes: log.usedBytes(), logSizeBytes: ringBytes + PAGE_BYTES,
-      dirtyBytes: durability.dirtyBytes(), checkpoints: checkpoints.count, conflicts, failed: failedWhy
+      dirtyBytes: durability.dirtyBytes(), checkpoints: checkpoints.count, conflicts, memory: layers.memory(), failed: failedWhy
     }),
     close: () => (closing ??= close())
   }

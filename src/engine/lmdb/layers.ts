@@ -5,7 +5,7 @@
  *   - The frozen overlay goes only when LMDB holds all of it and reads see that.
  *   - writtenAt is never too small: of a row that is in no overlay it answers the last checkpoint's sequence.
  */
-import type { ChangeEvent, Key, KeyedRow, Range } from '../engine.js'
+import type { ChangeEvent, EngineStatus, Key, KeyedRow, Range } from '../engine.js'
 import { mergeScan } from '../rows.js'
 import type { Cursor, Entry } from '../rows.js'
 import { makeRowCache } from './cache.js'
@@ -29,6 +29,7 @@ export interface Layers {
   freeze(): void
   /** LMDB holds the frozen overlay, whose newest commit was `seq`. */
   thaw(seq: number): void
+  memory(): EngineStatus['memory']
 }
 
 export function makeLayers(tables: Tables, cacheBytes: number, checkpointSeq: number): Layers {
@@ -105,6 +106,11 @@ export function makeLayers(tables: Tables, cacheBytes: number, checkpointSeq: nu
       layers.frozen = undefined
       clearOverlay(spare)
       belowSeq = seq
+    },
+    memory() {
+      let rowsBytes = 0
+      for (const overlay of [layers.active, layers.frozen, spare]) rowsBytes += overlay === undefined ? 0 : overlay.rows.heldBytes + overlay.events.heldBytes
+      return { rows: layers.active.rows.size + (layers.frozen?.rows.size ?? 0), rowsBytes, cachedRows: cache.size, cachedBytes: cache.heldBytes }
     }
   }
   return layers

@@ -118,7 +118,7 @@ export function openMemory(options: MemoryOptions = {}): Engine {
     checkpoint,
     status: () => ({
       committedSeq: server.seq(), durableSeq: server.seq(), logUsedBytes: 0, logSizeBytes: 0, dirtyBytes: 0,
-      checkpoints, conflicts, failed: closed ? 'closed' : undefined
+      checkpoints, conflicts, memory: { rows: 0, rowsBytes: 0, cachedRows: 0, cachedBytes: 0 }, failed: closed ? 'closed' : undefined
     }),
     async close() {
       if (closed) return
