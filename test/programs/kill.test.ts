@@ -64,7 +64,7 @@ programTest('the journal\'s checker finds what is missing and what is too much',
   const journal = path.join(scratch, 'journal')
   mkdirSync(top)
   const working = start('python3', [writer, top, journal, '77'], { timeoutMs: 30_000 })
-  await sleep(1000)
+  while (!existsSync(journal) || readJournal(journal).answered.length <= 20 || !readdirSync(top).some((name) => /^[fwr]77-/.test(name))) await sleep(20)
   working.kill()
   await working.done.catch(() => undefined)
   assert.ok(checkJournal(top, journal) > 20)
