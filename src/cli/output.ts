@@ -39,3 +39,9 @@ export function durationText(sec: number): string {
   if (hours > 0) return `${hours} h ${minutes} min`
   return minutes > 0 ? `${minutes} min ${s % 60} s` : `${s} s`
 }
+
+/** Columns and nothing between them, for cli-table3. */
+export const PLAIN_TABLE = {
+  top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '',
+  left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  '
+}

@@ -50,6 +50,8 @@ export interface FormatOptions {
   readonly seams?: Seams
   readonly sizeBytes?: number
   readonly name?: string
+  /** The host's space for all of it now. */
+  readonly preallocate?: boolean
 }
 
 export interface OpenOptions {
@@ -80,6 +82,8 @@ export interface Pool {
   status(): Promise<PoolStatus>
   /** Everything that was answered so far is durable. */
   sync(): Promise<void>
+  /** Makes the pool larger while it is in use; durable when resolved. Answers the new size, whole block groups. */
+  grow(sizeBytes: number): Promise<number>
   /** Idempotent. Throws what made bytes that were answered less than durable. */
   close(): Promise<void>
 }
@@ -103,6 +107,10 @@ export async function formatPool(folder: string, options: FormatOptions): Promis
   }
   try {
     const { freeBytes } = hostSpace(folder)
+    const wantsBytes = options.preallocate === true ? (options.sizeBytes ?? defaultSizeBytes(folder)) + FORMAT_NEEDS_BYTES : FORMAT_NEEDS_BYTES
+    if (freeBytes < wantsBytes && wantsBytes > FORMAT_NEEDS_BYTES) {
+      throw new Refusal('full', `The disk under ${folder} has ${Math.floor(freeBytes / 1024 ** 2)} MiB free, a preallocated pool of that size needs ${Math.ceil(wantsBytes / 1024 ** 2)}: choose a smaller --size, or leave --preallocate out.`)
+    }
     if (freeBytes < FORMAT_NEEDS_BYTES) {
       throw new Refusal('full', `The disk under ${folder} has ${Math.floor(freeBytes / 1024 ** 2)} MiB free, a new pool needs ${FORMAT_NEEDS_BYTES / 1024 ** 2}: free some space there, or put the pool elsewhere.`)
     }
@@ -116,7 +124,7 @@ export async function formatPool(folder: string, options: FormatOptions): Promis
     beginFormat(folder)
     const engine = await engineOf(folder, options)
     try {
-      await formatSpace({ engine, path: join(folder, SPACE_FILE), sizeBytes: superblock.sizeBytes, random, io: options.seams?.spaceIo })
+      await formatSpace({ engine, path: join(folder, SPACE_FILE), sizeBytes: superblock.sizeBytes, random, preallocate: options.preallocate, io: options.seams?.spaceIo })
       const tree = openTree({ hashKey: superblock.nameKey })
       const root = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
       const op = { ctx: rootContext, now, check: false, session: engine.session }
@@ -146,8 +154,9 @@ export async function openPool(folder: string, options: OpenOptions): Promise<Po
   }
 }
 
-async function assemble(folder: string, superblock: Superblock, options: OpenOptions): Promise<Pool> {
+async function assemble(folder: string, found: Superblock, options: OpenOptions): Promise<Pool> {
   const { clock } = options
+  let superblock = found
   const closers: (() => Promise<void>)[] = []
   try {
     const engine = await engineOf(folder, options)
@@ -161,6 +170,11 @@ async function assemble(folder: string, superblock: Superblock, options: OpenOpt
     await data.recover(backgroundContext())
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
     closers.push(() => vfs.close())
+    const { sizeBytes } = space.status()
+    if (sizeBytes > superblock.sizeBytes) { // it grew, and the power went before the superblock knew
+      superblock = { ...superblock, sizeBytes }
+      writeSuperblock(folder, superblock)
+    }
     options.seams?.opened?.({ engine, data, store, vfs })
     return poolOf({ folder, superblock, engine, store, data, vfs, closers })
   } catch (e) {
@@ -179,11 +193,14 @@ interface Assembled {
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ folder, superblock, engine, store, vfs, closers }: Assembled): Pool {
+function poolOf({ folder, superblock: atOpen, engine, store, vfs, closers }: Assembled): Pool {
+  let superblock = atOpen
   let closing: Promise<void> | undefined
   return {
     folder,
-    superblock,
+    get superblock() {
+      return superblock
+    },
     vfs,
     async status() {
       const { usedBytes, freeBytes } = store.status()
@@ -199,11 +216,32 @@ function poolOf({ folder, superblock, engine, store, vfs, closers }: Assembled):
       }
     },
     sync: () => vfs.syncAll(backgroundContext()),
+    async grow(wanted) {
+      const sizeBytes = grownSize(superblock, wanted)
+      try {
+        await store.grow(sizeBytes)
+      } catch (e) {
+        throw poolRefusal(e, folder)
+      }
+      superblock = { ...superblock, sizeBytes }
+      writeSuperblock(folder, superblock)
+      return sizeBytes
+    },
     close() {
       closing ??= closeAll(closers)
       return closing
     }
   }
+}
+
+/** The size in whole block groups, or why the pool cannot have it. */
+export function grownSize({ sizeBytes: before }: Superblock, wanted: number): number {
+  const sizeBytes = Math.floor(wanted / GROUP_BYTES) * GROUP_BYTES
+  const size = (bytes: number): string => prettyBytes(bytes, { binary: true })
+  if (sizeBytes > SIZE_MAX_BYTES) throw new Refusal('usage', `A pool has at most ${size(SIZE_MAX_BYTES)}: choose a smaller --size.`)
+  if (sizeBytes < before) throw new Refusal('usage', `The pool has ${size(before)}, and cannot shrink: choose a larger --size.`)
+  if (sizeBytes === before) throw new Refusal('usage', `The pool has ${size(before)} already: choose a larger --size.`)
+  return sizeBytes
 }
 
 /** The last opened first. All are closed even if one fails; the first failure is thrown. */
@@ -246,7 +284,7 @@ function withinHost(store: Store, folder: string, clock: Clock): Store {
 }
 
 /** A floor's refusal as a pool's. */
-function poolRefusal(e: unknown, folder: string): unknown {
+export function poolRefusal(e: unknown, folder: string): unknown {
   if (e instanceof EngineError) {
     const reason = e.code === 'ENGINE_NEWER_FORMAT' ? 'newer' : e.code === 'ENGINE_IO' || e.code === 'ENGINE_OPTIONS' ? 'failed' : 'damaged'
     const known = e.cause === undefined ? e : refusalOf(e.cause, folder)

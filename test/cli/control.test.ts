@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
-import { askStatus, askSync, watchClosed } from '../../src/cli/daemon/client.js'
+import { askGrow, askStatus, askSync, watchClosed } from '../../src/cli/daemon/client.js'
 import { serveControl } from '../../src/cli/daemon/control.js'
 import type { ControlHandlers } from '../../src/cli/daemon/control.js'
 import type { Status } from '../../src/cli/daemon/messages.js'
@@ -18,7 +18,7 @@ const status: Status = {
   mounts: [{ dir: '/m', options: ['rw'] }], space: { sizeBytes: 3, usedBytes: 1, freeBytes: 2 }, inodes: 4, openFiles: null, openDirectories: null,
   dirtyBytes: 5, uptimeSec: 6.5, requests: 7, latency: { mode: 'auto', inForce: false }, engine: { kind: 'lmdb', failed: null }
 }
-const handlers: ControlHandlers = { status: () => Promise.resolve(status), sync: () => Promise.resolve() }
+const handlers: ControlHandlers = { status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes) }
 
 function folderFor(t: TestContext, under = ''): string {
   const top = mkdtempSync(join(tmpdir(), 'ogee-control-'))
@@ -34,6 +34,7 @@ test('questions and answers, however long the path of the folder is', async (t) 
   assert.equal(statSync(join(folder, 'control.sock')).mode & 0o777, 0o600)
   assert.deepEqual(await askStatus(folder), status)
   assert.deepEqual(await askSync(folder), { durable: true })
+  assert.deepEqual(await askGrow(folder, 4096), { sizeBytes: 4096 })
   await control.closed(undefined)
   assert.equal(await askStatus(folder), undefined)
 })

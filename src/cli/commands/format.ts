@@ -8,6 +8,7 @@ import { parseSize } from '../sizes.js'
 interface Flags {
   readonly size?: string
   readonly name?: string
+  readonly preallocate?: boolean
   readonly json?: boolean
 }
 
@@ -17,6 +18,7 @@ export const addFormat = (program: Command): void => {
     .description('Makes a pool in the folder POOL. `ogee mount` does that too, with the defaults, for a folder that is new or empty.')
     .option('--size <SIZE>', 'what the pool may hold at most, like 100G: its files grow as it fills (default: 100G, or the size of the disk below it)')
     .option('--name <NAME>', "a name for people (default: the folder's)")
+    .option('--preallocate', 'take the disk\'s space for all of it now: the pool never runs out of what it promises')
     .option('--json', 'print the new pool as JSON')
     .addHelpText('after', '\nExamples:\n  ogee format /srv/pool --size 500G --name work')
     .action(format)
@@ -37,7 +39,7 @@ async function format(path: string, flags: Flags): Promise<void> {
   try {
     const made = await formatPool(folder, {
       clock: systemClock, random: systemRandom,
-      ...(sizeBytes === undefined ? {} : { sizeBytes }), ...(flags.name === undefined ? {} : { name: flags.name })
+      ...(sizeBytes === undefined ? {} : { sizeBytes }), ...(flags.name === undefined ? {} : { name: flags.name }), preallocate: flags.preallocate === true
     })
     if (flags.json === true) say(JSON.stringify({ pool: folder, uuid: made.uuid, name: made.name, sizeBytes: made.sizeBytes }))
     else say(`Made pool ${folder}: "${made.name}", ${bytesText(made.sizeBytes)}, ${made.uuid}.`)

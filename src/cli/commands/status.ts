@@ -7,7 +7,7 @@ import { askStatus } from '../daemon/client.js'
 import type { Status } from '../daemon/messages.js'
 import { locate } from '../locate.js'
 import { MOUNT_TYPE, readMounts } from '../mountinfo.js'
-import { bytesText, durationText, say, sentence, version } from '../output.js'
+import { bytesText, durationText, PLAIN_TABLE, say, sentence, version } from '../output.js'
 import { noteOf } from '../registry.js'
 
 export const addStatus = (program: Command): void => {
@@ -85,7 +85,7 @@ async function all(json: boolean): Promise<void> {
   for (const [device, { pool, dirs }] of byDevice) found.push(await lineOf(device, pool, dirs))
   if (json) return say(JSON.stringify(found.map(({ status, ...line }) => (status === undefined ? line : status))))
   if (found.length === 0) return say('No pool is mounted. `ogee mount POOL DIR` mounts one, and makes it if it is new.')
-  const table = new Table({ head: ['POOL', 'MOUNTED AT', 'SIZE', 'USED', 'FREE', 'PID', 'STATE'], style: { head: [], border: [], compact: true }, chars: PLAIN })
+  const table = new Table({ head: ['POOL', 'MOUNTED AT', 'SIZE', 'USED', 'FREE', 'PID', 'STATE'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })
   for (const { pool, pid, state, mounts, status } of found) {
     const { sizeBytes, usedBytes, freeBytes } = status?.space ?? { sizeBytes: undefined, usedBytes: undefined, freeBytes: undefined }
     table.push([pool ?? '?', mounts.join(' '), size(sizeBytes), size(usedBytes), size(freeBytes), pid ?? '-', state])
@@ -104,9 +104,4 @@ async function lineOf(device: string, pool: string | null, mounts: string[]): Pr
   } catch (e) {
     return { pool, pid: null, state: e instanceof Refusal && e.reason === 'denied' ? "another user's" : sentence(e), mounts, status: undefined }
   }
-}
-
-const PLAIN = {
-  top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '',
-  left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  '
 }

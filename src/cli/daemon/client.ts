@@ -10,7 +10,7 @@ import type * as z from 'zod'
 import { holderText, lockState, Refusal, SOCKET_FILE } from '../../pool/index.js'
 import { close, ERRNO, errnoOf, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
 import type { Status } from './messages.js'
-import { CLOSED_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
+import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
 
 const ANSWER_MS = 10_000
 const SYNC_MS = 600_000
@@ -101,6 +101,10 @@ export const askStatus = (folder: string): Promise<Status | undefined> =>
 /** Resolves when everything answered so far is durable; undefined if there is no daemon (then everything is). */
 export const askSync = (folder: string): Promise<{ durable: true } | undefined> =>
   askJson(folder, { method: 'POST', path: SYNC_PATH, timeoutMs: SYNC_MS }, (f) => f.Synced)
+
+/** Resolves when the pool has its new size; undefined if there is no daemon. */
+export const askGrow = (folder: string, sizeBytes: number): Promise<{ sizeBytes: number } | undefined> =>
+  askJson(folder, { method: 'POST', path: `${GROW_PATH}?size=${sizeBytes}`, timeoutMs: SYNC_MS }, (f) => f.Grown)
 
 export interface ClosedWatch {
   /** Resolves when the daemon has begun to close. */

@@ -10,11 +10,13 @@ import type { Server, ServerResponse } from 'node:http'
 import { SOCKET_FILE } from '../../pool/index.js'
 import { check, close, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
 import type { Closing, Status } from './messages.js'
-import { CLOSED_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
+import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
 
 export interface ControlHandlers {
   status(): Promise<Status>
   sync(): Promise<void>
+  /** Answers the new size. */
+  grow(sizeBytes: number): Promise<number>
 }
 
 export interface Control {
@@ -36,13 +38,17 @@ export async function serveControl(folder: string, handlers: ControlHandlers): P
 
   const server: Server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000, keepAliveTimeout: 1, maxHeaderSize: 8192 }, (request, response) => {
     request.resume()
-    const key = `${request.method} ${request.url}`
+    const [path, query] = (request.url ?? '').split('?')
+    const key = `${request.method} ${path}`
     switch (key) {
       case `GET ${STATUS_PATH}`:
         handlers.status().then((status) => answer(response, 200, status), (e: unknown) => failed(response, e))
         return
       case `POST ${SYNC_PATH}`:
         handlers.sync().then(() => answer(response, 200, { durable: true }), (e: unknown) => failed(response, e))
+        return
+      case `POST ${GROW_PATH}`:
+        handlers.grow(Number(new URLSearchParams(query).get('size'))).then((sizeBytes) => answer(response, 200, { sizeBytes }), (e: unknown) => failed(response, e))
         return
       case `GET ${CLOSED_PATH}`:
         response.writeHead(200, { 'content-type': 'application/x-ndjson', connection: 'close' })
@@ -51,7 +57,7 @@ export async function serveControl(folder: string, handlers: ControlHandlers): P
         response.on('close', () => waiting.delete(response))
         return
       default:
-        answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, GET ${CLOSED_PATH}.` })
+        answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, POST ${GROW_PATH}?size=BYTES, GET ${CLOSED_PATH}.` })
     }
   })
 

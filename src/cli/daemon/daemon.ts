@@ -89,6 +89,7 @@ async function serve(s: Serving): Promise<number> {
 
   const control = await serveControl(spec.pool, {
     sync: () => pool.sync(),
+    grow: (sizeBytes) => pool.grow(sizeBytes),
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,
       device: door.device, uid: process.getuid?.() ?? 0, options: canonicalOptions(spec.options),

@@ -30,6 +30,7 @@ export const Status = z.object({
 })
 export type Status = z.infer<typeof Status>
 
+export const Grown = z.object({ sizeBytes: z.number() })
 export const Synced = z.object({ durable: z.literal(true) })
 export const Failure = z.object({ error: z.string() })
 export const Closing = z.union([z.object({ closing: z.literal(true) }), z.object({ closed: z.literal(true) }), Failure])

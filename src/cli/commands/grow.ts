@@ -1,0 +1,48 @@
+/** `ogee grow`: a pool becomes larger, while it is mounted or not. */
+import type { Command } from 'commander'
+import { grownSize, holderText, openPool, readSuperblock, Refusal, tryLock } from '../../pool/index.js'
+import { systemClock, systemRandom } from '../../sys/index.js'
+import { askGrow } from '../daemon/client.js'
+import { locate } from '../locate.js'
+import { bytesText, note, say } from '../output.js'
+import { parseSize } from '../sizes.js'
+
+interface Flags {
+  readonly size: string
+  readonly json?: boolean
+}
+
+export const addGrow = (program: Command): void => {
+  program.command('grow').argument('<POOL|DIR>', "the pool's folder, or where it is mounted")
+    .summary('make a pool larger, also while it is mounted')
+    .description('Gives a pool a new, larger size. It is in force when the command returns: df shows it, and files may use it.')
+    .requiredOption('--size <SIZE>', 'the new size, like 500G; or +SIZE: so much more')
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExamples:\n  ogee grow /srv/pool --size 500G\n  ogee grow /mnt --size +100G')
+    .action(grow)
+}
+
+async function grow(path: string, flags: Flags): Promise<void> {
+  const { pool } = locate(path)
+  const superblock = readSuperblock(pool)
+  const isMore = flags.size.startsWith('+')
+  const wanted = grownSize(superblock, parseSize(isMore ? flags.size.slice(1) : flags.size) + (isMore ? superblock.sizeBytes : 0))
+  const sizeBytes = (await askGrow(pool, wanted))?.sizeBytes ?? await growClosed(pool, wanted)
+  if (flags.json === true) say(JSON.stringify({ pool, sizeBytes, beforeBytes: superblock.sizeBytes }))
+  else say(`Pool ${pool} has ${bytesText(sizeBytes)} now (before: ${bytesText(superblock.sizeBytes)}).`)
+}
+
+async function growClosed(folder: string, wanted: number): Promise<number> {
+  const lock = tryLock(folder, 'grow')
+  if (!('release' in lock)) throw new Refusal('in-use', `Pool ${folder} is being opened or closed by ${holderText(lock.heldBy)}: try again in a moment.`)
+  try {
+    const pool = await openPool(folder, { clock: systemClock, random: systemRandom, vfs: {}, note })
+    try {
+      return await pool.grow(wanted)
+    } finally {
+      await pool.close()
+    }
+  } finally {
+    lock.release()
+  }
+}
