@@ -1,7 +1,7 @@
 /**
  * The data floor: from extents to bytes. A file's bytes live in four places, each over the next:
  *   inline     the whole file in the inode's value, while it is small (INLINE_MAX_BYTES) and was never larger;
- *   logged     bytes of small writes (up to LOGGED_MAX_BYTES each), as value rows of the engine: they ride in the log
+ *   logged     bytes of small writes (up to LOGGED_MAX_BYTES each, as long as they are few), as value rows of the engine: they ride in the log
  *              and need nothing but the log's fdatasync. A background flush gathers them, allocates, writes them to the
  *              store, syncs the store, and only then removes the rows and puts extents in one transaction;
  *   tentative  extents whose bytes are in the page cache of the store, not yet synced. Believed after the daemon's
@@ -90,6 +90,8 @@ export interface Data {
   copy(ctx: Context, fromIno: number, view: View, fromOffsetBytes: number, toIno: number, toOffsetBytes: number, lengthBytes: number, effects: ContentEffects): Promise<number>
   /** What this file has in the store only is synced within a second (it was renamed over another, or rewritten). */
   hurry(ino: number): void
+  /** The store has bytes of this file that nobody synced. */
+  hasUnsynced(ino: number): boolean
   /** Runs a transaction that takes a snapshot: everything written before it is confirmed, and nothing is overwritten in place meanwhile. */
   quiesce<T>(ctx: Context, fn: () => Promise<T>): Promise<T>
   /** Moves logged bytes to the store now. */

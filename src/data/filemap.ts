@@ -137,7 +137,8 @@ export interface Editor {
   dropPending(tx: Tx, from: number, to: number): void
   /** One range as a whole, because its bytes are in an extent born in `birth` now. */
   settlePending(tx: Tx, pending: Pending, birth: number): void
-  addTentative(off: number, piece: Piece, stamp: number, borrowed: boolean): void
+  /** Joined to the range before it, if that goes on in the store and is younger than `claimed`. */
+  addTentative(off: number, piece: Piece, stamp: number, borrowed: boolean, claimed: number): void
   /** Logged bytes over whatever is pending there. `from` undefined: zeros. */
   log(tx: Tx, off: number, length: number, from: Uint8Array | undefined, at: number): void
   /** Takes extents of [from, to) away: to history (dying at `death`, the domain's epoch if not given) or freed. Unwritten ones are freed always. */
@@ -311,7 +312,18 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
       touch(pending.off, pending.off + pending.len)
       if (pending.bytes !== undefined) retirePending(tx, pending, birth)
     },
-    addTentative(off, piece, stamp, borrowed) {
+    addTentative(off, piece, stamp, borrowed, claimed) {
+      join()
+      const i = firstBehind(pends, off) - 1
+      const left = pends[i]
+      if (left !== undefined && left.bytes === undefined && left.stamp > claimed && left.off + left.len === off && left.start + left.len === piece.startBytes &&
+        left.birth === epoch && left.borrowed === borrowed && left.len + piece.lengthBytes <= EXTENT_MAX_BYTES) {
+        const p = { ...left, len: left.len + piece.lengthBytes, stamp }
+        ownPends()[i] = p
+        pendRows.set(p.off, p)
+        touch(off, off + piece.lengthBytes)
+        return
+      }
       for (let done = 0; done < piece.lengthBytes;) {
         const len = Math.min(EXTENT_MAX_BYTES, piece.lengthBytes - done)
         insertPending({ off: off + done, len, birth: epoch, bytes: undefined, wholeRow: false, start: piece.startBytes + done, borrowed, stamp })

@@ -50,6 +50,10 @@ export interface File {
   unsyncedSinceMs: number
   /** Stamp of the last write in place. */
   placeStamp: number
+  /** Bytes of small writes since the last fsync. */
+  smallBytes: number
+  /** It was fsynced since it is in memory. */
+  fsynced: boolean
 }
 
 export interface Floor {
@@ -65,11 +69,15 @@ export interface Floor {
   entries: number
   evictAt: number
   loggedBytes: number
+  /** When small writes go to the store at once: after so many bytes of one file since its fsync, or with so many logged of all files. */
+  direct: { readonly afterBytes: number; readonly loggedBytes: number }
   /** Grows as flushes move bytes to the store. */
   flushedBytes: number
   /** Counts writes to the store; a sync covers all up to its start. */
   stamp: number
   syncedStamp: number
+  /** Some sync confirms what was written up to here: no younger bytes join a tentative range of it. */
+  claimedStamp: number
   /** Wakes the flush: there is work, or more than there should be. */
   onWork: () => void
   /** Writes in place under way: a snapshot waits for them, and they for it. */
@@ -80,8 +88,8 @@ export interface Floor {
 
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, flushedBytes: 0,
-    stamp: 1, syncedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
+    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
+    stamp: 1, syncedStamp: 0, claimedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
 
@@ -100,7 +108,7 @@ export function fileOf(floor: Floor, ino: number): File {
   if (file === undefined) {
     file = {
       ino, map: { exts: [], pends: [] }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, smallBytes: 0, fsynced: false
     }
     floor.files.set(ino, file)
     floor.entries += FILE_ENTRIES

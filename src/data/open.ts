@@ -18,17 +18,22 @@ export interface DataOptions {
   readonly readContent: ReadContent
   /** Logged bytes older than this are flushed. */
   readonly flushAgeMs?: number
-  /** So many logged bytes are flushed at once. Writers are slowed at twice, and wait at four times as many. */
+  /** So many logged bytes are flushed at once. With three times as many writers are slowed, with five they wait. */
   readonly flushBytes?: number
+  /** After so many bytes of small writes since its last fsync a file's go to the store at once. */
+  readonly directAfterBytes?: number
 }
 
 const FLUSH_AGE_MS = 3000
 const FLUSH_BYTES = 8 * 1024 * 1024
+/** An fsync of so many bytes takes the store's sync in its stride; of fewer the log's alone is faster. */
+const DIRECT_AFTER_BYTES = 1024 * 1024
 const COPY_BYTES = 1024 * 1024
 
 export function openData(options: DataOptions): Data {
-  const { engine, store, clock, changeContent, readContent, flushAgeMs = FLUSH_AGE_MS, flushBytes = FLUSH_BYTES } = options
+  const { engine, store, clock, changeContent, readContent, flushAgeMs = FLUSH_AGE_MS, flushBytes = FLUSH_BYTES, directAfterBytes = DIRECT_AFTER_BYTES } = options
   const floor = makeFloor(engine, store, clock, changeContent, readContent)
+  floor.direct = { afterBytes: directAfterBytes, loggedBytes: flushBytes * 2 }
   const background = startBackground(floor, { flushAgeMs, flushBytes })
   let closed: Promise<void> | undefined
   engine.onBeforeCheckpoint(async (ctx) => {
@@ -43,7 +48,7 @@ export function openData(options: DataOptions): Data {
   const data: Data = {
     read: (ctx, ino, view, offset, length, into, at): MaybePromise<number> => read(floor, ctx, ino, view, offset, length, into, at),
     write(ctx, ino, offset, from, at, length, effects) {
-      const waiting = length <= LOGGED_MAX_BYTES ? background.throttle(ctx) : undefined
+      const waiting = length <= LOGGED_MAX_BYTES ? background.throttle(ctx, length) : undefined
       return waiting === undefined ? write(floor, ctx, ino, offset, from, at, length, effects) : slowly(waiting, ctx, ino, offset, from, at, length, effects)
     },
     truncate: (ctx, ino, size, effects) => truncate(floor, ctx, ino, size, effects),
@@ -66,6 +71,7 @@ export function openData(options: DataOptions): Data {
     sync: (ctx, ino) => sync(floor, ctx, ino),
     syncAll: (ctx) => syncAll(floor, ctx),
     hurry: (ino) => background.hurry(ino),
+    hasUnsynced: (ino) => (floor.files.get(ino)?.unsyncedSinceMs ?? Infinity) < Infinity,
     quiesce: (ctx, fn) => whileQuiet(floor, async () => {
       await syncAll(floor, ctx)
       return fn()

@@ -62,9 +62,15 @@ function settled(floor: Floor, file: File, upTo: number): false {
   return false
 }
 
+/** The stamp of what is written so far: whoever will confirm it says so first. */
+function claim(floor: Floor): number {
+  floor.claimedStamp = floor.stamp
+  return floor.stamp
+}
+
 async function syncFile(floor: Floor, ctx: Context, file: File): Promise<void> {
   if (file.unsyncedSinceMs === Infinity && !file.hasTentativeRow) return
-  const upTo = floor.stamp
+  const upTo = claim(floor)
   const sizeBytes = file.content?.sizeBytes ?? 0
   if (upTo > floor.syncedStamp) await syncStore(floor, ctx)
   await confirm(floor, ctx, file, upTo, sizeBytes)
@@ -72,7 +78,11 @@ async function syncFile(floor: Floor, ctx: Context, file: File): Promise<void> {
 
 export async function sync(floor: Floor, ctx: Context, ino: number): Promise<void> {
   const file = floor.files.get(ino)
-  if (file !== undefined) await syncFile(floor, ctx, file)
+  if (file !== undefined) {
+    file.fsynced = true
+    file.smallBytes = 0
+    await syncFile(floor, ctx, file)
+  }
   await floor.engine.sync(ctx)
 }
 
@@ -85,7 +95,7 @@ export async function syncAll(floor: Floor, ctx: Context): Promise<void> {
 async function syncMany(floor: Floor, ctx: Context, files: readonly File[]): Promise<void> {
   const unsynced = files.filter((f) => f.unsyncedSinceMs < Infinity)
   if (unsynced.length === 0) return
-  const upTo = floor.stamp
+  const upTo = claim(floor)
   const sizes = unsynced.map((f) => f.content?.sizeBytes ?? 0)
   if (upTo > floor.syncedStamp) await syncStore(floor, ctx)
   const results = await Promise.allSettled(unsynced.map((f, i) => confirm(floor, ctx, f, upTo, sizes[i])))
@@ -101,17 +111,23 @@ export interface Background {
   flushAll(pass: Pass): Promise<void>
   hurry(ino: number): void
   /** Waits while more is logged than may be; longer the more it is. */
-  throttle(ctx: Context): Promise<void> | undefined
+  throttle(ctx: Context, bytes: number): Promise<void> | undefined
   stop(): Promise<void>
 }
 
 export interface BackgroundOptions {
   readonly flushAgeMs: number
-  /** Logged bytes at which the flush starts, whatever their age. Writers are slowed from twice that, and stopped at four times. */
+  /** Logged bytes at which the flush starts, whatever their age. From twice that small writes go to the store where they can, from SLOW_AT times they are slowed, at STOP_AT they wait. */
   readonly flushBytes: number
 }
 
-const DELAY_MAX_MS = 20
+const SLOW_AT = 3
+const STOP_AT = 5
+/** What a logged byte costs its writer where slowing begins (200 MB/s), and how much more just before the stop (10 MB/s). */
+const DELAY_MS_PER_BYTE = 5e-6
+const DELAY_MORE_MS_PER_BYTE = 95e-6
+/** Delays are gathered: a timer knows no less than a millisecond. */
+const DELAY_MIN_MS = 2
 const HURRY_MS = 600 // a second is promised; two syncs take time too
 const FAILED_PAUSE_MS = 1000
 const IDLE_PAUSE_MS = 20
@@ -123,6 +139,7 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
   let stopped = false
   let pausedUntilMs = 0
   let wake: (() => void)[] = [] // writers that wait for the flush
+  let owedMs = 0
   const hurried = new Map<number, number>() // inode to when it is due, in that order
   let hurryTimer: Timer | undefined
   let hurrying: Promise<void> | undefined
@@ -221,12 +238,19 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
       hurried.set(ino, clock.monotonicMs() + HURRY_MS)
       armHurry()
     },
-    throttle(ctx) {
+    throttle(ctx, bytes) {
       const over = floor.loggedBytes / flushBytes
-      if (over < 2) return undefined
-      if (over < 4) return clock.sleep(DELAY_MAX_MS * (over - 2) / 2, ctx.signal)
+      if (over < SLOW_AT) return undefined
+      if (over < STOP_AT) {
+        const fill = (over - SLOW_AT) / (STOP_AT - SLOW_AT)
+        owedMs += bytes * (DELAY_MS_PER_BYTE + DELAY_MORE_MS_PER_BYTE * fill * fill)
+        if (owedMs < DELAY_MIN_MS) return undefined
+        const delayMs = owedMs
+        owedMs = 0
+        return clock.sleep(delayMs, ctx.signal)
+      }
       return (async () => {
-        while (floor.loggedBytes >= flushBytes * 4 && !stopped) {
+        while (floor.loggedBytes >= flushBytes * STOP_AT && !stopped) {
           if (ctx.signal?.cancelled === true) throw new PosixError('EINTR')
           if (clock.monotonicMs() >= ctx.deadlineMs) throw new PosixError('EIO', 'the disk does not keep up')
           if (floor.store.status().failed !== undefined) throw new PosixError('EROFS')

@@ -1,6 +1,7 @@
 /**
  * Writes. One transaction each; bytes that go to the store are there before it.
  *   - Up to LOGGED_MAX_BYTES: logged rows; but where the file is tentative, in place (the sync that confirms it covers them).
+ *   - Small writes take the way of large ones when many come (of this file since its last fsync, or of all files) and they append or replace whole units: else each byte would be written twice.
  *   - Larger: into the store. Over written extents that no snapshot shows and over tentative ranges in place, else into new units
  *     that become tentative; over unwritten extents tentative too, in their own units (borrowed). Units with logged bytes get
  *     logged ones, whatever the size: nothing older may come back over newer bytes.
@@ -91,11 +92,32 @@ export async function write(floor: Floor, ctx: Context, ino: number, offset: num
     const end = start + length
     if (end > FILE_MAX_BYTES) throw new PosixError('EFBIG')
     if (length === 0) return content!
-    const isSmall = length <= LOGGED_MAX_BYTES
+    const isSmall = length <= LOGGED_MAX_BYTES && !goesDirect(floor, file, start, length)
     if (map.exts.length === 0 && map.pends.length === 0 && Math.max(size, end) <= INLINE_MAX_BYTES) return writeInline(floor, ctx, file, start, from, at, length, effects)
     if (isSmall && (map.pends.length === 0 || !touchesTentative(map, start, end))) return writeLogged(floor, ctx, file, start, from, at, length, effects)
     return untilSettled(() => writeStored(floor, ctx, file, start, from, at, length, !isSmall, effects))
   })
+}
+
+/** Whether a small write goes to the store at once. Of bytes that are fsynced soon the log is the better place. */
+function goesDirect(floor: Floor, file: File, start: number, length: number): boolean {
+  if (length > LOGGED_MAX_BYTES) return false
+  file.smallBytes += length
+  if (file.smallBytes <= floor.direct.afterBytes && (file.fsynced || floor.loggedBytes < floor.direct.loggedBytes)) return false
+  const { map, content, ref } = file
+  const end = start + length
+  if (floorUnit(start) !== start) return false
+  if (start === content!.sizeBytes) return true
+  if (floorUnit(end) !== end || end > content!.sizeBytes || ref === undefined) return false
+  for (let i = firstBehind(map.pends, start); i < map.pends.length && map.pends[i].off < end; i++) if (map.pends[i].bytes !== undefined) return false
+  for (let pos = start; pos < end;) {
+    const p = map.pends[firstBehind(map.pends, pos)]
+    const e = map.exts[firstBehind(map.exts, pos)]
+    if (p !== undefined && p.off <= pos) pos = p.off + p.len
+    else if (e !== undefined && e.off <= pos && e.birth > ref.newestSnapshot && !e.unwritten) pos = Math.min(e.off + e.len, p?.off ?? Infinity)
+    else return false
+  }
+  return true
 }
 
 function touchesTentative({ pends }: FileMap, start: number, end: number): boolean {
@@ -245,7 +267,7 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
   }
   return commit(floor, ctx, file, { effects, ref, pieces, heldBytes }, (editor, tx, _ref, before) => {
     if (head !== undefined) editor.log(tx, head.off, head.bytes.length, head.bytes, 0)
-    for (const { off, piece, borrowed } of fresh) editor.addTentative(off, piece, stamp, borrowed)
+    for (const { off, piece, borrowed } of fresh) editor.addTentative(off, piece, stamp, borrowed, floor.claimedStamp)
     for (const s of segments) if (s.kind === 'log') editor.log(tx, s.from, s.to - s.from, from, at + s.from - start)
     return { sizeBytes: Math.max(before.sizeBytes, end) }
   })

@@ -1,7 +1,7 @@
 /**
  * When bytes go to the disk, and who learns that they did not.
  *   - Bytes of writes above LOGGED_MAX_BYTES go to the store first and are durable only after a sync; smaller ones ride in
- *     the log. So only files with such writes need a sync before a rename over another file, and only they are hurried.
+ *     the log, unless they are many. So only files with such writes need a sync before a rename over another file, and only they are hurried.
  *   - What is written after a truncation to 0 is hurried, until the file is closed (what ext4 does for programs that rewrite
  *     a file in place).
  *   - A failed write-out is told once to every file that was open when it failed; if none was, to the next opener.
@@ -75,7 +75,7 @@ export function openWriteout(parts: Parts): Writeout {
 
   return {
     wrote(ino, lengthBytes) {
-      if (lengthBytes <= LOGGED_MAX_BYTES) return
+      if (lengthBytes <= LOGGED_MAX_BYTES && !data.hasUnsynced(ino)) return
       noteUnsynced(ino)
       if (rewritten.size > 0 && rewritten.has(ino)) data.hurry(ino)
     },

@@ -50,12 +50,12 @@ async function writer(w: World, random: Random, ino: number, versions: Versions)
       await w.data.zero(ctx, ino, offset, length, false, quiet)
     } else {
       const at = choice < 7 ? last.length : offset
-      const bytes = random.bytes(length)
-      for (let b = 0; b < length; b++) bytes[b] |= 1
-      const next = resized(last, Math.max(last.length, at + length))
+      const bytes = random.bytes(choice === 5 || choice === 6 ? 4096 * (1 + below(random, 4)) - at % 4096 : length) // some end at a unit's end
+      for (let b = 0; b < bytes.length; b++) bytes[b] |= 1
+      const next = resized(last, Math.max(last.length, at + bytes.length))
       next.set(bytes, at)
       becomes(versions, next)
-      await w.data.write(ctx, ino, choice < 7 ? 'end' : at, bytes, 0, length, quiet)
+      await w.data.write(ctx, ino, choice < 7 ? 'end' : at, bytes, 0, bytes.length, quiet)
       bytes.fill(2)
     }
     versions.list.splice(0, versions.list.length - 1) // answered: nothing older may be seen by who asks from now on
@@ -75,7 +75,8 @@ async function reader(w: World, random: Random, ino: number, versions: Versions,
     versions.watching.delete(seen)
     assert.ok(seen.some((v) => n === Math.max(0, Math.min(length, v.length - offset))), `${n} bytes of ${seen.map((v) => v.length - offset).join()}`)
     for (let i = 0; i < n; i++) {
-      if (!seen.some((v) => offset + i < v.length && v[offset + i] === into[i])) assert.fail(`byte ${offset + i} of file ${ino} was never ${into[i]}: ${seen.map((v) => v[offset + i]).join()}`)
+      const wasCut = into[i] === 0 && seen.some((v) => v.length <= offset + i) // the flush of a cut's zeros may overtake a slow read, as on ext4
+      if (!wasCut && !seen.some((v) => offset + i < v.length && v[offset + i] === into[i])) assert.fail(`byte ${offset + i} of file ${ino} was never ${into[i]}: ${seen.map((v) => v[offset + i]).join()}`)
     }
     await turn()
   }
@@ -83,7 +84,7 @@ async function reader(w: World, random: Random, ino: number, versions: Versions,
 
 const run = (withSnapshots: boolean) => fc.asyncProperty(fc.integer({ min: 1 }), async (seed) => {
   const random = seededRandom(seed)
-  const options = { conflictChance: 0.05, data: { flushBytes: 256 * KIB } }
+  const options = { conflictChance: 0.05, data: { flushBytes: 256 * KIB, directAfterBytes: below(random, 2) * 64 * KIB } }
   const w = await makeWorld(options)
   w.disk.cold = true
   const all = new Map<number, Versions>()

@@ -16,6 +16,7 @@ const ino = fc.constantFrom(...INOS)
 const step = fc.oneof(
   { weight: 8, arbitrary: fc.record({ op: fc.constant('write' as const), ino, offset, length }) },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('append' as const), ino, length }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('stream' as const), ino, count: fc.integer({ min: 2, max: 9 }) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('truncate' as const), ino, size: fc.oneof(offset, fc.constant(0)) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('punch' as const), ino, offset, length }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('zero' as const), ino, offset, length }) },
@@ -36,7 +37,8 @@ const tried = { cuts: 0, unsynced: 0 }
 
 test('after a power cut', { timeout: 300_000 }, () =>
   fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1 }), async (steps, seed) => {
-    const w = await makeWorld({ groups: 8 })
+    const options = seed % 2 === 0 ? { groups: 8, data: { directAfterBytes: 8 * KIB } } : { groups: 8 }
+    const w = await makeWorld(options)
     const random = seededRandom(seed)
     /** What each file has been since its last sync, newest last. */
     const versions = new Map<number, Uint8Array[]>()
@@ -48,7 +50,7 @@ test('after a power cut', { timeout: 300_000 }, () =>
     for (const s of [...steps, { op: 'cut' as const }]) {
       if (s.op === 'flush') await w.data.flush()
       else if (s.op === 'die') {
-        await die(w)
+        await die(w, options)
         for (const [i, list] of versions) assert.ok(Buffer.from(await readAll(w, i)).equals(list.at(-1)!), 'the daemon\'s death loses nothing')
       } else if (s.op === 'wait') { // nothing is older than 5 s
         for (let i = 0; i < 10; i++) await w.clock.advanceAsync(500)
@@ -56,7 +58,7 @@ test('after a power cut', { timeout: 300_000 }, () =>
         for (const list of versions.values()) list.splice(0, list.length - 1)
       } else if (s.op === 'cut') {
         tried.cuts++
-        await cutPower(w, random)
+        await cutPower(w, random, options)
         for (const [i, list] of versions) {
           const got = await readAll(w, i)
           if (list.length > 1) tried.unsynced++
@@ -91,6 +93,20 @@ test('after a power cut', { timeout: 300_000 }, () =>
         } else if (s.op === 'zero') {
           await w.data.zero(ctx, s.ino, s.offset, s.length, false, quiet)
           list.push(resized(last, Math.max(last.length, s.offset + s.length)).fill(0, s.offset, s.offset + s.length))
+        } else if (s.op === 'stream') { // whole units, a sync beside the last
+          for (let i = 0; i <= s.count; i++) {
+            const before = list.at(-1)!
+            const bytes = random.bytes(8192 - before.length % 4096)
+            for (let b = 0; b < bytes.length; b++) bytes[b] |= 1
+            const syncing = i === s.count ? w.data.sync(ctx, s.ino) : undefined
+            const floor = list.length - 1
+            await w.data.write(ctx, s.ino, 'end', bytes, 0, bytes.length, quiet)
+            const next = resized(before, before.length + bytes.length)
+            next.set(bytes, before.length)
+            list.push(next)
+            await syncing
+            if (syncing !== undefined) list.splice(0, floor)
+          }
         } else {
           const at = s.op === 'append' ? last.length : s.offset
           const bytes = random.bytes(s.length)

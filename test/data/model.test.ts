@@ -14,6 +14,7 @@ const length = fc.oneof(fc.integer({ min: 1, max: 5000 }), fc.integer({ min: 1, 
 const step = fc.oneof(
   { weight: 8, arbitrary: fc.record({ op: fc.constant('write' as const), offset, length }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('append' as const), length }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('stream' as const), count: fc.integer({ min: 2, max: 20 }), units: fc.constantFrom(1, 2, 3), synced: fc.integer({ min: 0, max: 20 }) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('truncate' as const), size: fc.oneof(offset, fc.constant(0)) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('punch' as const), offset, length }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('zero' as const), offset, length, keepSize: fc.boolean() }) },
@@ -55,7 +56,7 @@ async function assertSeeks(w: World, want: Uint8Array): Promise<void> {
 }
 
 const run = (conflictChance: number) => fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.integer({ min: 1 }), async (steps, seed) => {
-  const options = { conflictChance }
+  const options = { conflictChance, data: seed % 2 === 0 ? { directAfterBytes: 8 * KIB } : {} }
   const w = await makeWorld(options)
   await makeFile(w, INO)
   const random = seededRandom(seed)
@@ -70,6 +71,17 @@ const run = (conflictChance: number) => fc.asyncProperty(fc.array(step, { maxLen
       model.set(bytes, at)
       bytes.fill(0x55) // the caller may use its buffer again
       assert.equal(content.sizeBytes, model.length)
+    } else if (s.op === 'stream') { // whole units, up to the next whole unit first, a sync beside them
+      let syncing: Promise<void> | undefined
+      for (let i = 0; i <= s.count; i++) {
+        const at = model.length
+        const bytes = random.bytes(i === 0 ? 4096 - at % 4096 : s.units * 4096)
+        if (i === s.synced) syncing = w.data.sync(ctx, INO)
+        await w.data.write(ctx, INO, 'end', bytes, 0, bytes.length, quiet)
+        model = resized(model, at + bytes.length)
+        model.set(bytes, at)
+      }
+      await syncing
     } else if (s.op === 'truncate') {
       await w.data.truncate(ctx, INO, s.size, quiet)
       model = resized(model, s.size)

@@ -158,6 +158,7 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
       if (n > 0) await data.write(ctx, to, toOffset, buffer, 0, n, effects)
       return n
     },
+    hasUnsynced: () => false,
     hurry: (ino) => void data.hurried.add(ino),
     quiesce: (_ctx, fn) => fn(),
     flush: () => Promise.resolve(),
