@@ -11,5 +11,5 @@ export type { EngineErrorCode } from './errors.js'
 export { KEY_BYTES_LIMIT, KEY_END, keySuccessor, prefixEnd, prefixRange } from './keys.js'
 export { streamRows } from './streams.js' // the rows of a range, in pages
 export type { RowStream } from './streams.js'
-export { inspectLog } from './lmdb/inspect.js' // what an opening would replay, and what lies behind it
-export type { LogFindings } from './lmdb/inspect.js'
+export { inspectLog } from './lmdb/index.js' // what an opening would replay, and what lies behind it
+export type { LogFindings } from './lmdb/index.js'

@@ -91,7 +91,8 @@ export async function inTime<T>(clock: Clock, ctx: Context, promise: Promise<T>)
   if (ctx.deadlineMs === Infinity && signal === undefined) return promise
   return new Promise<T>((resolve, reject) => {
     const timer = ctx.deadlineMs === Infinity ? undefined : clock.after(Math.max(0, ctx.deadlineMs - clock.monotonicMs()), () => end(reject, late()))
-    const unlisten = signal?.onCancel(() => end(reject, new PosixError('EINTR')))
+    let unlisten: (() => void) | undefined // onCancel may call back at once
+    unlisten = signal?.onCancel(() => end(reject, new PosixError('EINTR')))
     function end<V>(settle: (value: V) => void, value: V): void {
       timer?.stop()
       unlisten?.()

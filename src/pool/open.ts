@@ -13,7 +13,7 @@ import type { Engine, LogIo } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Data } from '../data/index.js'
 import { changeContent, openTree, readContent } from '../meta/index.js'
-import { formatSpace, GROUP_BYTES, openSpace } from '../store/index.js'
+import { formatSpace, GROUP_BYTES, HOST_RESERVE_BYTES, openSpace } from '../store/index.js'
 import type { SpaceIo, Store } from '../store/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
@@ -28,8 +28,8 @@ const GIB = 1024 ** 3
 export const SIZE_DEFAULT_BYTES = 100 * GIB
 export const SIZE_MIN_BYTES = 64 * 1024 ** 2
 export const SIZE_MAX_BYTES = 1024 ** 5
-/** What a new pool takes at once: its log, LMDB's first pages, a block group. */
-const FORMAT_NEEDS_BYTES = 96 * 1024 ** 2
+/** What a new pool takes at once: its log, LMDB's first pages, a block group; and the reserve. */
+const FORMAT_NEEDS_BYTES = 128 * 1024 ** 2
 const HOST_ASKED_EVERY_MS = 1000
 
 /** Where a test stands between a pool and its machine; what is absent is production's. */
@@ -38,6 +38,7 @@ export interface Seams {
   readonly bootId?: string
   readonly logBytes?: number
   readonly checkpointAtBytes?: number
+  readonly directAfterBytes?: number
   readonly logIo?: LogIo
   readonly spaceIo?: SpaceIo
   /** The floors of a pool that is open now. */
@@ -165,7 +166,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     closers.push(() => space.close())
     const store = withinHost(space, folder, clock)
     const tree = openTree({ hashKey: superblock.nameKey })
-    const data = openData({ engine, store, clock, changeContent: changeContent(engine), readContent: readContent(engine) })
+    const data = openData({ engine, store, clock, changeContent: changeContent(engine), readContent: readContent(engine), directAfterBytes: options.seams?.directAfterBytes })
     closers.push(() => data.close())
     await data.recover(backgroundContext())
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
@@ -274,7 +275,7 @@ function withinHost(store: Store, folder: string, clock: Clock): Store {
       const status = store.status()
       const nowMs = clock.monotonicMs()
       if (nowMs - askedMs > HOST_ASKED_EVERY_MS) {
-        roomBytes = hostSpace(folder).freeBytes + statSync(path).blocks * 512
+        roomBytes = Math.max(0, hostSpace(folder).freeBytes - HOST_RESERVE_BYTES) + statSync(path).blocks * 512
         askedMs = nowMs
       }
       const freeBytes = Math.min(status.freeBytes, Math.max(0, roomBytes - status.usedBytes))

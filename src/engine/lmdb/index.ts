@@ -31,6 +31,9 @@ import { makeLog, recordAt, replayLog } from './log.js'
 export { systemIo }
 export type { LogIo }
 
+export { inspectLog } from './inspect.js'
+export type { LogFindings } from './inspect.js'
+
 const MIB = 1024 * 1024
 const WRITE_NOW_BYTES = MIB // of pending records: written without waiting for the tick's end
 const LOG_BYTES_MIN = 256 * 1024

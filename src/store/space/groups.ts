@@ -17,6 +17,7 @@ import type { Engine, MaybePromise } from '../../engine/index.js'
 import { bitsFromRow, emptyBits, nextFree, nextTaken } from './bits.js'
 import type { GroupBits } from './bits.js'
 import { DATA_START_BYTES } from './header.js'
+import { HOST_RESERVE_BYTES } from './io.js'
 import type { SpaceFile } from './io.js'
 import { COARSE_BITS, coarseKey, GROUP_BYTES, groupKey, GROUP_UNITS } from './keys.js'
 import { runIndex } from './runs.js'
@@ -219,6 +220,7 @@ export function openGroups({ engine, file, clock, count: countAtOpen, isCoarse, 
   async function takeNow(ctx: Context, group: number, n: number): Promise<boolean> {
     let to = CLEAR
     try {
+      if (file.hostFreeBytes !== undefined && file.hostFreeBytes() - n * GROUP_BYTES < HOST_RESERVE_BYTES) return false
       const rc = await file.fallocate(DATA_START_BYTES + group * GROUP_BYTES, n * GROUP_BYTES)
       if (rc < 0 && rc !== -ERRNO.EOPNOTSUPP) return false
       await markCoarse(ctx, group, n, true)

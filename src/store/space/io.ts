@@ -5,6 +5,9 @@
 import { statfsSync } from 'node:fs'
 import * as sys from '../../sys/index.js'
 
+/** What a space leaves free on the host when it takes block groups: checkpoints of the metadata need room there, and deleting needs checkpoints. */
+export const HOST_RESERVE_BYTES = 32 * 1024 * 1024
+
 export interface SpaceFile {
   /** In the tick, what the page cache holds: -EAGAIN if it does not, or less than asked. */
   readNow(into: Uint8Array, at: number, length: number, offset: number): number
@@ -18,6 +21,8 @@ export interface SpaceFile {
   /** Starts write-out and does not wait for it. */
   startWriteOut(offset: number, length: number): Promise<number>
   sync(): Promise<number>
+  /** Free on the host, as far as we may use it. Absent: nothing else lives there. */
+  hostFreeBytes?(): number
   /** Makes the file longer, sparse. Absent: this kind of file cannot grow. */
   resize?(sizeBytes: number): Promise<number>
   close(): number
@@ -63,6 +68,10 @@ function hostFile(fd: number, path: string): SpaceFile {
     punch: (offset, length) => offLoop.fallocate(fd, sys.FALLOC_FL_PUNCH_HOLE | sys.FALLOC_FL_KEEP_SIZE, offset, length),
     startWriteOut: (offset, length) => offLoop.syncFileRange(fd, offset, length, sys.SYNC_FILE_RANGE_WRITE),
     sync: () => offLoop.fdatasync(fd),
+    hostFreeBytes() {
+      const host = statfsSync(path)
+      return host.bavail * host.bsize
+    },
     resize: (sizeBytes) => offLoop.ftruncate(fd, sizeBytes),
     close: () => sys.close(fd)
   }
