@@ -57,11 +57,12 @@ export const readOffset = (v: DataView, at: number): number => getU64(v, at + 8)
 export const readCookieLow = (v: DataView, at: number): number => getLow32(v, at + 8) // a directory's offset is opaque
 export const readCookieHigh = (v: DataView, at: number): number => getHigh32(v, at + 8)
 export const readSize = (v: DataView, at: number): number => v.getUint32(at + 16, true)
+export const readOpenFlags = (v: DataView, at: number): number => v.getUint32(at + 32, true) // lock_owner is at 24
 export const WRITE_IN_BYTES = 40
 export const writeOffset = (v: DataView, at: number): number => getU64(v, at + 8)
 export const writeSize = (v: DataView, at: number): number => v.getUint32(at + 16, true)
 export const writeFuseFlags = (v: DataView, at: number): number => v.getUint32(at + 20, true)
-export const writeOpenFlags = (v: DataView, at: number): number => v.getUint32(at + 32, true) // lock_owner is at 24
+export const writeOpenFlags = (v: DataView, at: number): number => v.getUint32(at + 32, true)
 export const WRITE_OUT_BYTES = 8
 export function writeWriteOut(v: DataView, at: number, bytes: number): void {
   v.setUint32(at + 0, bytes, true)

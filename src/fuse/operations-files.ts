@@ -59,7 +59,8 @@ function read(s: Session, r: Request): void {
   if (size > p.TRANSFER_BYTES_MAX) throw new PosixError('EINVAL')
   const reply = s.frames.takeReply(OUT + size)
   r.reply = reply
-  s.settle(r, s.vfs.read(r.ctx, r.node, c.handleOf(v, BODY), c.readOffset(v, BODY), size, reply.bytes, OUT), answerRead)
+  s.settle(r, s.vfs.read(r.ctx, r.node, c.handleOf(v, BODY), c.readOffset(v, BODY), size, reply.bytes, OUT,
+    c.readOpenFlags(v, BODY)), answerRead)
 }
 
 function answerWritten(s: Session, r: Request, bytes: number): void {

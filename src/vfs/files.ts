@@ -6,7 +6,7 @@
  *   - Writes to a file without names work as long as it is open.
  *   - mtime and ctime move, and setuid and setgid bits fall, in the same transaction as the bytes.
  */
-import { PosixError } from '../sys/index.js'
+import { O_NOATIME, PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { FILE_MAX_BYTES, NOW } from '../data/index.js'
@@ -84,16 +84,20 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
     if (file !== undefined) writeout.report(node, file)
   }
 
+  const readChecked = (ctx: Context, node: Node, file: OpenFile | undefined, offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number, flags: number): MaybePromise<number> => {
+    if (file === undefined ? (flags & O_NOATIME) === 0 : !file.noAtime) atimes.touch(node, file?.node)
+    return data.read(ctx, node, NOW, offsetBytes, lengthBytes, into, at)
+  }
+
   return {
-    read(ctx, node, handle, offsetBytes, lengthBytes, into, at) {
+    read(ctx, node, handle, offsetBytes, lengthBytes, into, at, flags = 0) {
       const file = readable(handle, node)
       if (offsetBytes < 0) throw new PosixError('EINVAL')
       if (file === undefined) {
         const checked = regular(ctx, node)
-        if (checked instanceof Promise) return checked.then(() => data.read(ctx, node, NOW, offsetBytes, lengthBytes, into, at))
+        if (checked instanceof Promise) return checked.then(() => readChecked(ctx, node, undefined, offsetBytes, lengthBytes, into, at, flags))
       }
-      if (file === undefined || !file.noAtime) atimes.touch(node, file?.node)
-      return data.read(ctx, node, NOW, offsetBytes, lengthBytes, into, at)
+      return readChecked(ctx, node, file, offsetBytes, lengthBytes, into, at, flags)
     },
 
     write(ctx, node, handle, offsetBytes, from, at, lengthBytes, how) {

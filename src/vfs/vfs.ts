@@ -126,8 +126,8 @@ export interface Vfs {
   create(ctx: Context, parent: Node, name: string, mode: number, umask: number, flags: number): MaybePromise<Created>
   /** An unnamed file in `parent`'s file system, open; linkable with link() until the last handle goes. */
   tmpfile(ctx: Context, parent: Node, mode: number, umask: number, flags: number): MaybePromise<Created>
-  /** Bytes put into `into` at `at`; fewer than asked only at the end of the file. */
-  read(ctx: Context, node: Node, handle: Handle, offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<number>
+  /** Bytes put into `into` at `at`; fewer than asked only at the end of the file. `flags`: open(2)'s of the file that it is read through, where handle 0 does not tell (O_NOATIME counts). */
+  read(ctx: Context, node: Node, handle: Handle, offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number, flags?: number): MaybePromise<number>
   /** All or an error. `from` may be reused as soon as this returned or its promise resolved. killSuidgid: drop setuid/setgid bits (HANDLE_KILLPRIV_V2). append: at the end of the file, whatever offset says. */
   write(ctx: Context, node: Node, handle: Handle, offsetBytes: number, from: Uint8Array, at: number, lengthBytes: number, how: { readonly killSuidgid: boolean; readonly append: boolean }): MaybePromise<number>
   /** close(2) of one descriptor: reports what was lost (EIO once per open file), waits for nothing else. */

@@ -115,3 +115,16 @@ test('what the mode forbids to open, its maker may still write; nobody writes wh
   assert.equal(fs.readFileSync(fixed, 'utf8'), 'bytes and more')
   spawnSync('chattr', ['-a', fixed])
 })
+
+test('a read through O_NOATIME leaves the access time as it is, another one moves it', { skip: needsRoot, timeout: 60_000 }, async (t) => {
+  const place = await mounted(t)
+  const path = join(place.dir, 'file')
+  fs.writeFileSync(path, Buffer.alloc(20_000, 1))
+  for (const [flags, moves] of [[fs.constants.O_NOATIME, false], [0, true]] as const) {
+    fs.utimesSync(path, 1000, 2000)
+    const fd = fs.openSync(path, fs.constants.O_RDONLY | fs.constants.O_DIRECT | flags)
+    assert.equal(fs.readSync(fd, Buffer.alloc(4096), 0, 4096, 0), 4096)
+    fs.closeSync(fd)
+    assert.equal(fs.statSync(path).atimeMs !== 1_000_000, moves)
+  }
+})
