@@ -17,7 +17,7 @@ import { checkGrowth, judge } from './verdict.js'
 import type { Found, Moment } from './verdict.js'
 
 export const SPACE_BYTES = 64 * 1024 * 1024
-export const SMALL_LOG: Seams = { logBytes: 1024 * 1024, checkpointAtBytes: 256 * 1024 }
+export const SMALL_LOG: Seams = { logBytes: 1024 * 1024, checkpointAtBytes: 256 * 1024, directAfterBytes: 16 * 1024 }
 
 const memoryFolder = '/dev/shm'
 export const root = mkdtempSync(path.join(existsSync(memoryFolder) ? memoryFolder : tmpdir(), 'ogee-powercut-'))
