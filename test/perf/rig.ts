@@ -26,9 +26,10 @@ export interface Counts {
   spaceWrites: number
   /** sync_file_range, fallocate, fdatasync of the space. */
   spaceOthers: number
+  spaceSyncs: number
 }
 
-const none = (): Counts => ({ requests: 0, commits: 0, logBytes: 0, logWrites: 0, logSyncs: 0, spaceReads: 0, spaceWrites: 0, spaceOthers: 0 })
+const none = (): Counts => ({ requests: 0, commits: 0, logBytes: 0, logWrites: 0, logSyncs: 0, spaceReads: 0, spaceWrites: 0, spaceOthers: 0, spaceSyncs: 0 })
 
 export const LOOKUP = 1, FORGET = 2, GETATTR = 3, MKNOD = 8, MKDIR = 9, UNLINK = 10, RMDIR = 11, RENAME2 = 45, READ = 15, WRITE = 16, FSYNC = 20, INIT = 26
 
@@ -57,7 +58,7 @@ export async function openRig(): Promise<Rig> {
     write(...args) { counts.spaceWrites++; return file.write(...args) },
     fallocate(...args) { counts.spaceOthers++; return file.fallocate(...args) },
     startWriteOut(...args) { counts.spaceOthers++; return file.startWriteOut(...args) },
-    sync(...args) { counts.spaceOthers++; return file.sync(...args) }
+    sync(...args) { counts.spaceOthers++; counts.spaceSyncs++; return file.sync(...args) }
   })
   const spaceIo: SpaceIo = { create: (...args) => counted(hostIo.create(...args)), open: (...args) => counted(hostIo.open(...args)) }
   let engine: Engine | undefined
