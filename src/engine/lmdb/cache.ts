@@ -11,7 +11,7 @@ import type { Entry } from '../rows.js'
 import { ownBytes } from './stored.js'
 
 const SEEN_SLOTS = 32 * 1024
-/** Of one entry in heap and buffers: itself, its key, its place in the Map, its array, an inode decoded. Measured: test/engine/memory-bounds. */
+/** Of one entry in heap and buffers: itself, its key, its place in the Map, its array, an inode decoded. Measured: test/engine/bounds.test.ts. */
 const ENTRY_BYTES = 900
 
 export interface RowCache {
