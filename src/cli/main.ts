@@ -7,6 +7,7 @@
 import { basename } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { addDf } from './commands/df.js'
+import { addDoctor } from './commands/doctor.js'
 import { addFormat } from './commands/format.js'
 import { addFsck, FSCK_USAGE } from './commands/fsck.js'
 import { addGrow } from './commands/grow.js'
@@ -37,7 +38,7 @@ Examples:
   ogee umount /mnt              returns when everything is durable
 
 Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
-  for (const add of [addMount, addUmount, addStatus, addDf, addFormat, addGrow, addFsck, addSync, addInstall]) add(program)
+  for (const add of [addMount, addUmount, addStatus, addDf, addFormat, addGrow, addFsck, addDoctor, addSync, addInstall]) add(program)
   for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} }).showHelpAfterError(false)
   return program
 }

@@ -36,6 +36,16 @@ const ANCHOR_MS = 100 // a clock that is slewed by 500 ppm drifts 50 us in that 
 const STEP_NS = 1_000_000 // smaller steps back are jitter of the anchor: the clock stands still instead
 
 const clockGettime = bind<[number, Uint8Array]>('int clock_gettime(int clock, void *ts)')
+const adjtimex = bind<[Uint8Array]>('int adjtimex(void *timex)')
+const TIME_ERROR = 5
+const TIMEX_BYTES = 256 // struct timex has 208; modes 0: only look
+
+/** Whether something keeps the system's clock in step with a time server; undefined where that cannot be asked. */
+export function clockIsSynchronised(): boolean | undefined {
+  const rc = adjtimex(new Uint8Array(TIMEX_BYTES))
+  return rc < 0 ? undefined : rc !== TIME_ERROR
+}
+
 const kernelTime = new Uint8Array(16)
 const kernelTimeView = new DataView(kernelTime.buffer)
 
