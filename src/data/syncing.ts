@@ -299,6 +299,7 @@ export async function recover(floor: Floor, ctx: Context): Promise<void> {
       })
     }
   }
+  await floor.engine.recovered()
 }
 
 async function dropTentative(floor: Floor, ctx: Context, ino: number): Promise<void> {

@@ -84,6 +84,8 @@ export interface Engine {
   readonly session: number
   /** What the opening found: replay after death (same boot) or after a power cut decides what tentative rows are worth. */
   readonly recovery: Recovery
+  /** The floors above have done what a power cut asks of them. Until then the next opening finds the same recovery, whatever became of this daemon. */
+  recovered(): Promise<void>
   /** Runs the body until it commits; what it throws aborts the transaction and is thrown. EIO once the engine failed, EROFS if opened read-only. */
   transact<T>(ctx: Context, body: (tx: Tx) => MaybePromise<T>, request?: Request<T>): Promise<T>
   /** The kept result of a request of this session or an earlier one (the last 4,096), if it committed. */
@@ -114,7 +116,7 @@ export interface ChangeEvent {
 export interface Recovery {
   /** The last session closed cleanly. */
   readonly clean: boolean
-  /** The machine has not rebooted since the last session wrote: the page cache's bytes survived. */
+  /** The machine has not rebooted since the last session wrote (or since one before it, which nobody recovered from): the page cache's bytes survived. */
   readonly sameBoot: boolean
   readonly replayedRecords: number
   readonly replayedBytes: number

@@ -144,6 +144,26 @@ test('killed, or without power, at each step of a checkpoint that commits race',
 
 const isEio = (e: unknown): boolean => e instanceof PosixError && e.code === 'EIO'
 
+test('a power cut is not forgotten until what it asks for was done', async () => {
+  let folder = newFolder()
+  const dies = async (bootId: string, use: (engine: Engine) => Promise<void>): Promise<Engine['recovery']> => {
+    const engine = await openLmdb({ folder, ...SIZES, bootId, clock: manualClock() })
+    await use(engine)
+    await engine.transact(ctx, (tx) => tx.put('v', bytes(bootId)))
+    const copy = copyFolder(folder)
+    await engine.close()
+    folder = copy
+    return engine.recovery
+  }
+  const nothing = (): Promise<void> => Promise.resolve()
+  await dies('one', nothing)
+  for (const use of [nothing, nothing, (engine: Engine) => engine.recovered()]) assert.deepEqual((({ clean, sameBoot }) => ({ clean, sameBoot }))(await dies('two', use)), { clean: false, sameBoot: false })
+  assert.equal((await dies('two', nothing)).sameBoot, true)
+  assert.equal((await dies('three', nothing)).sameBoot, false)
+  await (await openLmdb({ folder, ...SIZES, bootId: 'three', clock: manualClock() })).close() // in order, but nobody recovered
+  assert.deepEqual([(await dies('three', (engine) => engine.recovered())).sameBoot, (await dies('three', nothing)).sameBoot], [false, true])
+})
+
 test('a write of the log that fails: EIO, no more commits, reads go on, and what was answered is left', async () => {
   for (const rc of [-5, -28]) {
     const folder = newFolder()

@@ -25,6 +25,8 @@ export interface SessionRow {
   readonly session: number
   readonly bootId: string
   readonly clean: boolean
+  /** A power cut came before, and nobody has recovered from it yet. */
+  readonly cut: boolean
 }
 /** System row 'checkpoint': LMDB holds everything before this point of the log. */
 export interface CheckpointRow extends LogPoint {
@@ -87,7 +89,7 @@ async function create(options: FilesOptions): Promise<void> {
   const tables = openTables(making, 'make')
   const rows = tables.chunk()
   rows.system('pool', { uuid } satisfies PoolRow)
-  rows.system('session', { session: 0, bootId: options.bootId, clean: true } satisfies SessionRow)
+  rows.system('session', { session: 0, bootId: options.bootId, clean: true, cut: false } satisfies SessionRow)
   rows.system('checkpoint', { address: 0, seq: 0, chain: salt, answers: 0 } satisfies CheckpointRow)
   await rows.done()
   await tables.close()
@@ -108,7 +110,7 @@ function readRows(tables: Tables): { pool: PoolRow; session: SessionRow; checkpo
   if (!isObject(point) || !isCount(point.address) || !isCount(point.seq) || !isCount(point.chain) || !isCount(point.answers)) throw damaged('The system row checkpoint is missing or has a wrong form')
   return {
     pool: { uuid: pool.uuid },
-    session: { session: session.session, bootId: session.bootId, clean: session.clean },
+    session: { session: session.session, bootId: session.bootId, clean: session.clean, cut: session.cut === true },
     checkpoint: { address: point.address, seq: point.seq, chain: point.chain, answers: point.answers }
   }
 }

@@ -127,9 +127,12 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
   })
 
   const session = before.session + (readOnly ? 0 : 1)
+  const isClean = before.clean && replayed.records === 0
+  const sameBoot = before.bootId === bootId && !before.cut
+  let cut = before.cut || (!isClean && !sameBoot) // until the floors above have recovered
   const putSession = async (clean: boolean): Promise<void> => {
     const chunk = tables.chunk()
-    chunk.system('session', { session, bootId, clean } satisfies SessionRow)
+    chunk.system('session', { session, bootId, clean: clean && !cut, cut } satisfies SessionRow)
     await chunk.done()
   }
   if (!readOnly) {
@@ -261,8 +264,13 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     kind: 'lmdb',
     session,
     recovery: {
-      clean: before.clean && replayed.records === 0, sameBoot: before.bootId === bootId,
+      clean: isClean, sameBoot,
       replayedRecords: replayed.records, replayedBytes: replayed.bytes
+    },
+    async recovered() {
+      if (!cut || readOnly) return
+      cut = false
+      await putSession(false)
     },
     reader: () => reader,
     transact: makeTransact(backend),

@@ -104,6 +104,7 @@ export function openMemory(options: MemoryOptions = {}): Engine {
     kind: 'memory',
     session,
     recovery,
+    recovered: () => Promise.resolve(), // there are no power cuts here
     reader: () => reader,
     transact: makeTransact(backend),
     answered: (ofSession, requestId) => server.answers.find(ofSession, requestId),
