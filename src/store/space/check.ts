@@ -55,7 +55,8 @@ const popcount = (byte: number): number => {
   return n
 }
 
-export async function openUnitsCheck(reader: Reader, spaceBytes: number): Promise<UnitsCheck> {
+/** `windowGroups`: groups in use of one window. */
+export async function openUnitsCheck(reader: Reader, spaceBytes: number, windowGroups = WINDOW_GROUPS): Promise<UnitsCheck> {
   const groups = spaceBytes / GROUP_BYTES
   const words = new Uint32Array(Math.ceil(groups / 32))
   const ranks = new Uint32Array(words.length) // groups in use before the word
@@ -75,7 +76,7 @@ export async function openUnitsCheck(reader: Reader, spaceBytes: number): Promis
     return n
   }
 
-  const claimed = new Uint8Array(Math.min(used, WINDOW_GROUPS) * GROUP_MAP_BYTES)
+  const claimed = new Uint8Array(Math.min(used, windowGroups) * GROUP_MAP_BYTES)
   const strays = new Map<number, Uint8Array>()
   const overlaps: { startBytes: number; lengthBytes: number }[] = []
   let first = 0 // slot of the window
@@ -99,10 +100,10 @@ export async function openUnitsCheck(reader: Reader, spaceBytes: number): Promis
   }
 
   return {
-    windows: Math.max(1, Math.ceil(used / WINDOW_GROUPS)),
+    windows: Math.max(1, Math.ceil(used / windowGroups)),
     window(n) {
       windowAt = n
-      first = n * WINDOW_GROUPS
+      first = n * windowGroups
       claimed.fill(0)
     },
     claim(startBytes, lengthBytes) {
@@ -115,7 +116,7 @@ export async function openUnitsCheck(reader: Reader, spaceBytes: number): Promis
         const start = unit - group * GROUP_UNITS
         if (isCoarse(group)) {
           const slot = slotOf(group) - first
-          if (slot >= 0 && slot < WINDOW_GROUPS) mark(claimed, slot * GROUP_MAP_BYTES, group, start, upto - unit)
+          if (slot >= 0 && slot < windowGroups) mark(claimed, slot * GROUP_MAP_BYTES, group, start, upto - unit)
         } else if (windowAt === 0) {
           let map = strays.get(group)
           if (map === undefined && strays.size < STRAYS_MAX) strays.set(group, (map = new Uint8Array(GROUP_MAP_BYTES)))
@@ -150,7 +151,7 @@ export async function openUnitsCheck(reader: Reader, spaceBytes: number): Promis
           }
           if (!isCoarse(next)) continue
           const slot = slotOf(next) - first
-          if (slot < 0 || slot >= WINDOW_GROUPS) continue
+          if (slot < 0 || slot >= windowGroups) continue
           const map = claimed.subarray(slot * GROUP_MAP_BYTES, (slot + 1) * GROUP_MAP_BYTES)
           if (map.some((byte) => byte !== 0)) judge(next, nothing, map)
         }
@@ -167,7 +168,7 @@ export async function openUnitsCheck(reader: Reader, spaceBytes: number): Promis
           }
         } else {
           const slot = slotOf(group) - first
-          if (slot >= 0 && slot < WINDOW_GROUPS) judge(group, rows.row.bytes, claimed.subarray(slot * GROUP_MAP_BYTES, (slot + 1) * GROUP_MAP_BYTES))
+          if (slot >= 0 && slot < windowGroups) judge(group, rows.row.bytes, claimed.subarray(slot * GROUP_MAP_BYTES, (slot + 1) * GROUP_MAP_BYTES))
         }
         const more = rows.advance()
         if (more instanceof Promise) await more
