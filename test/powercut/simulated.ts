@@ -45,6 +45,8 @@ export interface Simulation {
   readonly spaceIo: SpaceIo
   /** Everything that is in the folder now is durable: where the events begin. */
   begin(): void
+  /** LMDB has committed something outside of a checkpoint. */
+  noteTables(): void
   /** Runs until `done` resolves: the scheduler's only way on. */
   run<T>(done: Promise<T>): Promise<T>
   /** One thing that may happen, happens: a call ends, or time moves. */
@@ -233,6 +235,7 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
       while (!over) await turn()
       return watched
     },
+    noteTables,
     turn,
     settle,
     nowMs,

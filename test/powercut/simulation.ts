@@ -54,6 +54,7 @@ export async function startSimulated({ seed, from }: Pick<RunOptions, 'seed' | '
   sim.begin()
   const begun = sim.events.length
   const opened = await open(folder, clock, random, { bootId, logIo: sim.logIo, spaceIo: sim.spaceIo })
+  sim.noteTables() // the session's row
   if (from === undefined) {
     await prepare(opened.vfs, CLIENTS)
     return { sim, random, clock, opened, history: makeHistory(CLIENTS), firstEvent: sim.events.length, wrong: [] }
