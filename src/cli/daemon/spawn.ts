@@ -15,7 +15,7 @@ import type { MountOptions } from '../options.js'
 
 export const DAEMON_COMMAND = '__daemon'
 
-/** A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. docs/decisions/0010. */
+/** A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. docs/decisions/0009. */
 const COLLECTOR = ['--max-semi-space-size=2', '--no-parallel-scavenge']
 
 /** What a daemon is told. */
