@@ -3,7 +3,7 @@ import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { openLmdb } from '../engine/index.js'
 import { openTree } from '../meta/index.js'
-import { COUNTERS_KEY, UNIT_BYTES } from '../store/index.js'
+import { COUNTERS_KEY, deviceBytes, UNIT_BYTES } from '../store/index.js'
 import { rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { hostSpace, SPACE_FILE } from './folder.js'
@@ -26,7 +26,8 @@ export async function poolFigures(folder: string, { clock, random }: { readonly 
       const reader = engine.reader(rootContext)
       const { inodes } = await openTree({ hashKey: nameKey }).usage(reader)
       const usedBytes = ((await reader.counters(COUNTERS_KEY))?.[0] ?? 0) * UNIT_BYTES
-      const roomBytes = hostSpace(folder).freeBytes + statSync(join(folder, SPACE_FILE)).blocks * 512 - usedBytes
+      const isDevice = deviceBytes(join(folder, SPACE_FILE)) !== undefined
+      const roomBytes = isDevice ? Infinity : hostSpace(folder).freeBytes + statSync(join(folder, SPACE_FILE)).blocks * 512 - usedBytes
       return { sizeBytes, usedBytes, freeBytes: Math.max(0, Math.min(sizeBytes - usedBytes, roomBytes)), inodes }
     } finally {
       await engine.close()

@@ -5,7 +5,7 @@
  *     everything durable, then the engine's last checkpoint, which marks the pool clean.
  *   - The superblock is written last of a format, after everything that it promises is durable.
  */
-import { statSync } from 'node:fs'
+import { statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import prettyBytes from 'pretty-bytes'
 import { EngineError, openLmdb } from '../engine/index.js'
@@ -13,12 +13,13 @@ import type { Engine, LogIo } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Data } from '../data/index.js'
 import { changeContent, openTree, readContent } from '../meta/index.js'
-import { formatSpace, GROUP_BYTES, HOST_RESERVE_BYTES, openSpace } from '../store/index.js'
+import { deviceBytes, formatSpace, GROUP_BYTES, HOST_RESERVE_BYTES, openSpace } from '../store/index.js'
 import type { SpaceIo, Store } from '../store/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { openVfs } from '../vfs/index.js'
 import type { OpenedVfs, Vfs, VfsOptions } from '../vfs/index.js'
+import { deviceSizeBytes } from './device.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
 import { makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
@@ -53,6 +54,8 @@ export interface FormatOptions {
   readonly name?: string
   /** The host's space for all of it now. */
   readonly preallocate?: boolean
+  /** A block device that holds the bytes of files; its name, as it shall be kept. */
+  readonly devicePath?: string
 }
 
 export interface OpenOptions {
@@ -117,12 +120,17 @@ export async function formatPool(folder: string, options: FormatOptions): Promis
     }
     const now = { sec: 0, nsec: 0 }
     clock.realtime(now)
+    const deviceSize = options.devicePath === undefined ? undefined : deviceSizeBytes(options.devicePath)
+    if (deviceSize !== undefined && deviceSize < (options.sizeBytes ?? SIZE_MIN_BYTES)) {
+      throw new Refusal('full', `${options.devicePath} has room for ${Math.floor(deviceSize / 1024 ** 2)} MiB: choose a smaller --size (at least ${SIZE_MIN_BYTES / 1024 ** 2} MiB), or a larger device.`)
+    }
     const superblock: Superblock = {
       uuid: makeUuid(random.bytes(16)), name: options.name ?? folder.slice(folder.lastIndexOf('/') + 1), createdSec: now.sec, store: 'space',
-      sizeBytes: Math.floor((options.sizeBytes ?? defaultSizeBytes(folder)) / GROUP_BYTES) * GROUP_BYTES,
+      sizeBytes: Math.floor((options.sizeBytes ?? deviceSize ?? defaultSizeBytes(folder)) / GROUP_BYTES) * GROUP_BYTES,
       nameKey: random.bytes(16), compatible: 0, roCompatible: 0, incompatible: 0
     }
     beginFormat(folder)
+    if (options.devicePath !== undefined) symlinkSync(options.devicePath, join(folder, SPACE_FILE))
     const engine = await engineOf(folder, options)
     try {
       await formatSpace({ engine, path: join(folder, SPACE_FILE), sizeBytes: superblock.sizeBytes, random, preallocate: options.preallocate, io: options.seams?.spaceIo })
@@ -222,6 +230,8 @@ function poolOf({ folder, superblock: atOpen, engine, store, vfs, closers }: Ass
       try {
         await store.grow(sizeBytes)
       } catch (e) {
+        const device = deviceBytes(join(folder, SPACE_FILE))
+        if (device !== undefined && device < sizeBytes) throw new Refusal('full', `The device of pool ${folder} has ${prettyBytes(device, { binary: true })}: enlarge it first.`)
         throw poolRefusal(e, folder)
       }
       superblock = { ...superblock, sizeBytes }
@@ -267,6 +277,7 @@ async function closeAll(closers: (() => Promise<void>)[]): Promise<void> {
  */
 function withinHost(store: Store, folder: string, clock: Clock): Store {
   const path = join(folder, SPACE_FILE)
+  if (deviceBytes(path) !== undefined) return store // nobody else takes its room
   let roomBytes = Infinity // what the host could still give, and what it gave the space
   let askedMs = -Infinity
   return {

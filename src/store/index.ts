@@ -7,3 +7,4 @@ export { COUNTERS_KEY, GROUP_BYTES, GROUP_UNITS, groupKey } from './space/index.
 export { openUnitsCheck, repairGroup, repairUnitsCounter } from './space/index.js' // do its rows say what the extents say?
 export type { Overlap, UnitsCheck, WrongGroup } from './space/index.js'
 export { checkSpaceHeader, promiseGroup, repairSpaceHeader } from './space/index.js' // of a space that nobody has open
+export { DATA_START_BYTES, deviceBytes } from './space/index.js' // a block device as a space

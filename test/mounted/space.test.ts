@@ -1,6 +1,6 @@
 /** How full a pool is, by df(1), statvfs, du and ogee df; growth while it is in use; fsck while it is in use. */
 import assert from 'node:assert/strict'
-import { statfsSync, statSync } from 'node:fs'
+import { readlinkSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { makePlace, needsRoot, run } from './place.js'
@@ -59,6 +59,34 @@ test('a preallocated pool holds its disk space from the start', { timeout: 60_00
   assert.ok(statSync(join(pool, 'space')).blocks * 512 >= 128 * MIB, 'still allocated')
   const refused = await ogee('format', join(top, 'large'), '--size', '100T', '--preallocate')
   assert.deepEqual([refused.code, /a preallocated pool of that size needs/.test(refused.err)], [1, true], refused.err)
+})
+
+test('a block device as space', { timeout: 120_000, skip: needsRoot }, async (t) => {
+  const { top, pool, dir, ogee } = makePlace(t)
+  ok(await sh(`truncate -s 200M ${top}/image`))
+  const loop = await run('losetup', ['-f', '--show', `${top}/image`])
+  if (loop.code !== 0) return t.skip('no loop devices here')
+  const device = loop.out.trim()
+  t.after(() => run('losetup', ['-d', device]))
+  assert.deepEqual([(await ogee('format', pool, '--device', `${top}/image`)).code, (await ogee('format', pool, '--device', device, '--preallocate')).code], [2, 2])
+  assert.equal((await ogee('format', pool, '--device', device, '--size', '1G')).code, 1)
+  ok(await ogee('format', pool, '--device', device))
+  assert.equal(readlinkSync(join(pool, 'space')), device)
+  ok(await ogee('mount', pool, dir))
+  assert.match((await ogee('format', join(top, 'other'), '--device', device)).err, /is in use/)
+  assert.equal(statfsSync(dir).blocks * statfsSync(dir).bsize, 196 * MIB)
+  ok(await sh(`head -c ${100 * MIB} /dev/urandom > ${dir}/a; cp ${dir}/a ${top}/a`))
+  assert.match((await ogee('grow', dir, '--size', '300M')).err, /enlarge it first/)
+  ok(await sh(`truncate -s 400M ${top}/image && losetup -c ${device}`))
+  ok(await ogee('grow', dir, '--size', '300M'))
+  ok(await sh(`head -c ${150 * MIB} /dev/zero > ${dir}/b; rm ${dir}/b`))
+  assert.match(ok(await ogee('fsck', dir)).out, /clean/)
+  ok(await ogee('umount', dir))
+  assert.match((await ogee('format', join(top, 'other'), '--device', device)).err, /holds something: wipe it first/)
+  assert.match(ok(await ogee('fsck', pool)).out, /clean/)
+  ok(await ogee('mount', pool, dir))
+  ok(await sh(`cmp ${dir}/a ${top}/a`))
+  ok(await ogee('umount', dir))
 })
 
 test('the disk below has less room than the pool', { timeout: 60_000, skip: needsRoot }, async (t) => {

@@ -1,4 +1,5 @@
 /** `ogee format`: makes a pool with a size and a name of one's choice. Never touches a pool that is there. */
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { formatPool, holderText, inspectFolder, makeFolder, Refusal, resolvePool, SIZE_MAX_BYTES, SIZE_MIN_BYTES, tryLock } from '../../pool/index.js'
 import { systemClock, systemRandom } from '../../sys/index.js'
@@ -9,6 +10,7 @@ interface Flags {
   readonly size?: string
   readonly name?: string
   readonly preallocate?: boolean
+  readonly device?: string
   readonly json?: boolean
 }
 
@@ -19,6 +21,7 @@ export const addFormat = (program: Command): void => {
     .option('--size <SIZE>', 'what the pool may hold at most, like 100G: its files grow as it fills (default: 100G, or the size of the disk below it)')
     .option('--name <NAME>', "a name for people (default: the folder's)")
     .option('--preallocate', 'take the disk\'s space for all of it now: the pool never runs out of what it promises')
+    .option('--device <DEVICE>', 'a block device for the bytes of files, blank at its start; names and the log stay in the folder')
     .option('--json', 'print the new pool as JSON')
     .addHelpText('after', '\nExamples:\n  ogee format /srv/pool --size 500G --name work')
     .action(format)
@@ -29,6 +32,7 @@ async function format(path: string, flags: Flags): Promise<void> {
   if (sizeBytes !== undefined && (sizeBytes < SIZE_MIN_BYTES || sizeBytes > SIZE_MAX_BYTES)) {
     throw new Refusal('usage', `A pool has between ${bytesText(SIZE_MIN_BYTES)} and ${bytesText(SIZE_MAX_BYTES)}: choose another --size than ${flags.size}.`)
   }
+  if (flags.device !== undefined && flags.preallocate === true) throw new Refusal('usage', 'A block device has its space already: leave --preallocate out.')
   const folder = resolvePool(path)
   if (inspectFolder(folder) === 'pool') {
     throw new Refusal('exists', `There is a pool in ${folder} already: name another folder, or remove that one first if you want to lose what is in it (rm -r ${folder}).`)
@@ -39,7 +43,8 @@ async function format(path: string, flags: Flags): Promise<void> {
   try {
     const made = await formatPool(folder, {
       clock: systemClock, random: systemRandom,
-      ...(sizeBytes === undefined ? {} : { sizeBytes }), ...(flags.name === undefined ? {} : { name: flags.name }), preallocate: flags.preallocate === true
+      ...(sizeBytes === undefined ? {} : { sizeBytes }), ...(flags.name === undefined ? {} : { name: flags.name }), preallocate: flags.preallocate === true,
+      ...(flags.device === undefined ? {} : { devicePath: resolve(flags.device) })
     })
     if (flags.json === true) say(JSON.stringify({ pool: folder, uuid: made.uuid, name: made.name, sizeBytes: made.sizeBytes }))
     else say(`Made pool ${folder}: "${made.name}", ${bytesText(made.sizeBytes)}, ${made.uuid}.`)

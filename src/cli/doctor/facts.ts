@@ -83,9 +83,15 @@ export async function diskFacts(folder: string, isPool: boolean, clock: sys.Cloc
   return {
     folder, pool: isPool ? await poolFacts(folder) : undefined, fileSystem: type, mountOptions: options, mode: statSync(folder).mode, isWritable,
     freeBytes: hostSpace(folder).freeBytes, freeInodes: freeInodes(folder),
-    allocatedBytes: isPool && existsSync(join(folder, 'space')) ? statSync(join(folder, 'space')).blocks * 512 : 0,
+    allocatedBytes: isPool && existsSync(join(folder, 'space')) ? spaceBytes(join(folder, 'space')) : 0,
     ...(isWritable && !options.includes('ro') ? tried(folder, clock) : { flushUs: undefined, canNowait: true, canPunch: true, canPromise: true })
   }
+}
+
+/** A device is all there. */
+function spaceBytes(path: string): number {
+  const s = statSync(path)
+  return s.isBlockDevice() ? Infinity : s.blocks * 512
 }
 
 /** Some file systems (btrfs) have no fixed number, and say 0 of 0. */

@@ -2,7 +2,7 @@
  * The seam between a space and the machine: what it asks of the host's file. Offsets are in the file. Results are >= 0 or the
  * negative errno, as everywhere in sys. Tests put a simulated disk here that forgets what was not synced.
  */
-import { statfsSync } from 'node:fs'
+import { statfsSync, statSync } from 'node:fs'
 import * as sys from '../../sys/index.js'
 
 /** What a space leaves free on the host when it takes block groups: checkpoints of the metadata need room there, and deleting needs checkpoints. */
@@ -36,20 +36,43 @@ export interface SpaceIo {
 
 const TMPFS_MAGIC = 0x01021994
 
-/** The host's own files. */
+/** Bytes of a block device; undefined: the path is none. Symbolic links are followed. */
+export function deviceBytes(path: string): number | undefined {
+  if (statSync(path, { throwIfNoEntry: false })?.isBlockDevice() !== true) return undefined
+  const fd = sys.check(sys.open(path, sys.O_RDONLY), 'open', path)
+  try {
+    return sys.check(sys.lseek(fd, 0, sys.SEEK_END), 'lseek', path)
+  } finally {
+    sys.close(fd)
+  }
+}
+
+/** O_EXCL: nobody else mounts the device, or has it as a space. */
+function openDevice(path: string, bytes: number, sizeBytes: number): SpaceFile {
+  if (bytes < sizeBytes) throw new sys.PosixError('ENOSPC', `${path} has ${bytes} bytes, and ${sizeBytes} are wanted`)
+  return hostFile(sys.check(sys.open(path, sys.O_RDWR | sys.O_EXCL), 'open', path), path)
+}
+
+/** The host's own files, and block devices. */
 export const hostIo: SpaceIo = {
   create(path, sizeBytes) {
+    const bytes = deviceBytes(path)
+    if (bytes !== undefined) return openDevice(path, bytes, sizeBytes)
     const fd = sys.check(sys.open(path, sys.O_RDWR | sys.O_CREAT | sys.O_EXCL, 0o600), 'open', path)
     const rc = sys.ftruncate(fd, sizeBytes)
     if (rc < 0) sys.close(fd)
     sys.check(rc, 'ftruncate', path)
     return hostFile(fd, path)
   },
-  open: (path) => hostFile(sys.check(sys.open(path, sys.O_RDWR), 'open', path), path)
+  open(path) {
+    const bytes = deviceBytes(path)
+    return bytes === undefined ? hostFile(sys.check(sys.open(path, sys.O_RDWR), 'open', path), path) : openDevice(path, bytes, 0)
+  }
 }
 
 function hostFile(fd: number, path: string): SpaceFile {
-  const inMemory = statfsSync(path).type === TMPFS_MAGIC // tmpfs knows no NOWAIT and never waits
+  const isDevice = deviceBytes(path) !== undefined
+  const inMemory = !isDevice && statfsSync(path).type === TMPFS_MAGIC // tmpfs knows no NOWAIT and never waits
   let canTell = true
   const { offLoop } = sys
   return {
@@ -72,7 +95,7 @@ function hostFile(fd: number, path: string): SpaceFile {
       const host = statfsSync(path)
       return host.bavail * host.bsize
     },
-    resize: (sizeBytes) => offLoop.ftruncate(fd, sizeBytes),
+    resize: (sizeBytes) => (isDevice ? Promise.resolve(deviceBytes(path)! < sizeBytes ? -sys.ERRNO.ENOSPC : 0) : offLoop.ftruncate(fd, sizeBytes)),
     close: () => sys.close(fd)
   }
 }
