@@ -25,7 +25,7 @@ cd "$1"; rm -f .git/index.lock .git/HEAD.lock .git/refs/heads/*.lock
 n=$(wc -l <"$2")
 while :; do
   n=$((n + 1)); echo "$n $RANDOM" >>"f$((n % 7))"; head -c $((RANDOM * 3)) /dev/urandom >"b$((n % 5))"
-  git add -A && git -c user.name=a -c user.email=a@b commit -qm "$n" && git rev-parse HEAD >>"$2" || exit 1
+  git add -A && git -c user.name=a -c user.email=a@b commit -qm "$n" && git rev-parse --verify -q HEAD >>"$2" || exit 1
 done`
 
 const SQLITE = `
