@@ -15,8 +15,11 @@ import type { MountOptions } from '../options.js'
 
 export const DAEMON_COMMAND = '__daemon'
 
-/** A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. docs/decisions/0009. */
-const COLLECTOR = ['--max-semi-space-size=2', '--no-parallel-scavenge']
+/**
+ * A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. An
+ * old one that doubles at most before it is looked through. docs/decisions/0009.
+ */
+const COLLECTOR = ['--max-semi-space-size=2', '--no-parallel-scavenge', '--heap-growing-percent=100']
 
 /** What a daemon is told. */
 export interface DaemonSpec {
