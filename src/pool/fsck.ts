@@ -101,8 +101,8 @@ export async function fsckPool(folder: string, options: FsckOptions): Promise<Fs
     }
     first = await look(folder, superblock, spaceBytes, options, 0)
   } catch (e) {
-    if (!(e instanceof EngineError)) throw e
-    say(e.message.replace(/: run ogee fsck on the pool\.$/, ''))
+    if (!(e instanceof EngineError) && !isLmdbs(e)) throw e
+    say(e instanceof EngineError ? e.message.replace(/: run ogee fsck on the pool\.$/, '') : `the LMDB file is damaged (${e.message}): put the whole pool back from a copy`)
     early.forEach((f) => options.found({ ...f, path: undefined }))
     return { ...nothing, found: early.length, left: early.length - corrected, corrected }
   }
@@ -116,6 +116,9 @@ export async function fsckPool(folder: string, options: FsckOptions): Promise<Fs
   if (last.count > 0) for (const f of last.findings) options.did(f.ino, `${f.what}: this is left`)
   return { ...done, inodes: last.checked.inodes, directories: last.checked.directories, bytes: last.checked.bytes, rounds, left, corrected: Math.max(0, found - left) }
 }
+
+/** What LMDB says of pages that cannot be. */
+const isLmdbs = (e: unknown): e is Error => e instanceof Error && /^MDB_|page \d+ not found|corrupted/i.test(e.message)
 
 /** What can be known of the damage as a sentence; what stops us from looking is thrown. */
 function guarded<T>(folder: string, read: () => T, say: (what: string) => void): T | undefined {

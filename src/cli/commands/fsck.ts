@@ -2,8 +2,11 @@
  * `ogee fsck`: is the pool whole, and what can be made whole. Exit codes are fsck(8)'s, added up: 0 nothing wrong, 1 corrected,
  * 4 left uncorrected, 8 could not look, 16 wrong usage.
  *   - A mounted pool is looked at while it is in use, and never changed.
+ *   - It works in a process of its own: LMDB trusts its pages, and reading a damaged one may crash whoever does. That too is a finding.
  *   - Findings go to stdout, one a line, as they are known; what a repair does follows. With --json one object at the end.
  */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { fsckPool, holderText, Refusal, tryLock } from '../../pool/index.js'
 import type { FsckFinding, FsckReport } from '../../pool/index.js'
@@ -36,11 +39,28 @@ Examples:
   ogee fsck /srv/pool             look, and change nothing
   ogee fsck /srv/pool --repair    look, repair, look again`)
     .action(async (path: string, flags: Flags) => {
-      process.exitCode = await fsck(path, flags).catch((e: unknown) => {
+      process.exitCode = await (process.env[IN_CHILD] === undefined ? apart(path, flags) : fsck(path, flags)).catch((e: unknown) => {
         note(sentence(e))
         return e instanceof Refusal && e.reason === 'usage' ? FSCK_USAGE : FAILED
       })
     })
+}
+
+const IN_CHILD = 'OGEE_FSCK_CHILD'
+
+/** In a process of its own. */
+async function apart(path: string, flags: Flags): Promise<number> {
+  const { pool } = locate(path) // a wrong name needs no other process
+  const main = fileURLToPath(new URL('../main.js', import.meta.url))
+  const args = ['fsck', path, ...(flags.repair === true ? ['--repair'] : []), ...(flags.json === true ? ['--json'] : [])]
+  const { status, signal, error } = spawnSync(process.execPath, [...process.execArgv, main, ...args], { stdio: 'inherit', env: { ...process.env, [IN_CHILD]: '1' } })
+  if (error !== undefined) throw error
+  if (status !== null) return status
+  if (signal !== 'SIGSEGV' && signal !== 'SIGBUS' && signal !== 'SIGABRT' && signal !== 'SIGILL') throw new Refusal('failed', `The check was ended (${signal ?? 'no exit code'}): run it again; nothing is lost.`)
+  const what = `the LMDB file ${pool}/meta/data.mdb is damaged: reading it crashed (${signal})`
+  if (flags.json === true) say(JSON.stringify({ pool, clean: false, exitCode: LEFT, found: 1, corrected: 0, left: 1, findings: [{ ino: 0, path: null, what }], actions: [] }))
+  else say(`${what[0].toUpperCase()}${what.slice(1)}. Put the whole pool back from a copy.`)
+  return LEFT
 }
 
 async function fsck(path: string, flags: Flags): Promise<number> {
