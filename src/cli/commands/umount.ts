@@ -84,11 +84,12 @@ function silence(e: unknown): undefined {
   throw e
 }
 
-/** Zombies do nothing any more: in a container without an init nobody collects them. */
+/** Zombies without threads hold nothing any more: in a container without an init nobody collects them. */
 function isAlive(pid: number): boolean {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2))
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ') // from the third on, see proc(5)
+    return !/^[ZX]/.test(fields[0]) || Number(fields[17]) > 1
   } catch {
     return false // gone
   }
