@@ -50,6 +50,9 @@ export interface File {
   unsyncedSinceMs: number
   /** Stamp of the last write in place. */
   placeStamp: number
+  /** The newest commit that made it longer, and the length that a power cut may take it back to if that is not durable. */
+  grownSeq: number
+  lengthBeforeBytes: number
   /** Bytes of small writes since the last fsync. */
   smallBytes: number
   /** It was fsynced since it is in memory. */
@@ -108,7 +111,7 @@ export function fileOf(floor: Floor, ino: number): File {
   if (file === undefined) {
     file = {
       ino, map: { exts: [], pends: [] }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, smallBytes: 0, fsynced: false
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, fsynced: false
     }
     floor.files.set(ino, file)
     floor.entries += FILE_ENTRIES
@@ -360,6 +363,7 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
   if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
   file.inflight = undefined
   file.ref = ref
+  noteLength(floor, file, file.content?.sizeBytes ?? 0, content.sizeBytes)
   file.content = content
   file.hasTentativeRow = tentativeRow
   floor.entries -= weight(file)
@@ -373,6 +377,16 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
   freed(floor, editor.freed)
   return content
 }
+
+function noteLength({ engine }: Floor, file: File, before: number, now: number): void {
+  const stable = engine.durableSeq() >= file.grownSeq ? before : Math.min(before, file.lengthBeforeBytes)
+  file.lengthBeforeBytes = Math.min(stable, now)
+  if (now > before) file.grownSeq = engine.committedSeq()
+}
+
+/** Where the file ends, or ended before it grew if a power cut may still take that back. */
+export const stableEnd = ({ engine }: Floor, file: File): number =>
+  engine.durableSeq() >= file.grownSeq ? file.content!.sizeBytes : Math.min(file.content!.sizeBytes, file.lengthBeforeBytes)
 
 /** Plans again when a snapshot came in between. */
 export async function untilSettled<T>(fn: () => Promise<T>): Promise<T> {

@@ -15,7 +15,7 @@ import { FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
 import type { FileMap } from './filemap.js'
-import { commit, exclusively, fileOf, loaded, refOf, unsynced, untilSettled } from './files.js'
+import { commit, exclusively, fileOf, loaded, refOf, stableEnd, unsynced, untilSettled } from './files.js'
 import type { File, Floor } from './files.js'
 import { readMap } from './reading.js'
 
@@ -29,7 +29,7 @@ type Segment =
   | { readonly kind: 'borrow'; readonly from: number; readonly to: number; readonly start: number } // whole units
 
 /** Where the bytes [offset, end) go; in file order. */
-export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number, size: number, { newestSnapshot }: FileRef, isLarge: boolean): Segment[] {
+export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number, size: number, stable: number, { newestSnapshot }: FileRef, isLarge: boolean): Segment[] {
   const out: Segment[] = []
   const add = (segment: Segment): void => {
     const last = out[out.length - 1]
@@ -66,9 +66,13 @@ export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number
     else if (e.birth > newestSnapshot && e.unwritten) add({ kind: 'borrow', from: unit, to: ceilUnit(to), start: e.start + unit - e.off })
     else if (e.birth > newestSnapshot) {
       // what lies behind the end is logged: no durable size shall cover bytes in place that are not yet synced
-      const inside = Math.max(pos, Math.min(to, size))
-      add({ kind: 'place', from: pos, to: inside, start: e.start + pos - e.off })
-      add({ kind: 'log', from: inside, to })
+      // and so is what lies behind the end that a power cut may give back to the file
+      const cuts = [stable, ceilUnit(stable), size].map((cut) => Math.max(pos, Math.min(to, cut)))
+      const place = (from: number, upTo: number): void => add({ kind: 'place', from, to: upTo, start: e.start + from - e.off })
+      place(pos, cuts[0])
+      add({ kind: 'log', from: cuts[0], to: cuts[1] })
+      place(cuts[1], cuts[2])
+      add({ kind: 'log', from: Math.max(cuts[1], cuts[2]), to })
     } else {
       // a snapshot holds these units: whole ones are replaced, parts of one logged over them
       const a = Math.min(to, ceilUnit(pos))
@@ -219,7 +223,7 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
   const ref = await refOf(floor, ctx, file)
   const head = await headOf(floor, ctx, file, start, end)
   const planMap = head === undefined ? map : withHead(map, head, ref.epoch)
-  const segments = segmentsOf(planMap, start, end, size, ref, isLarge)
+  const segments = segmentsOf(planMap, start, end, size, stableEnd(floor, file), ref, isLarge)
   const pieces: Piece[] = []
   const fresh: { readonly off: number; readonly piece: Piece; readonly borrowed: boolean }[] = []
   let heldBytes = head === undefined ? 0 : ceilUnit(head.bytes.length)

@@ -193,3 +193,24 @@ test('an append that fails, or that the daemon dies in, leaves zeros behind the 
     await assertSound(w)
   }
 })
+
+test('a large write over the end of a file that grew shortly before: what a power cut takes back is not seen behind the end', async () => {
+  for (const grow of ['append', 'truncate', 'reserve'] as const) {
+    const w = await makeWorld({ groups: 8 })
+    await makeFile(w, 3)
+    await w.data.write(ctx, 3, 0, Buffer.alloc(8_113, 7), 0, 8_113, quiet)
+    await w.data.flush()
+    await w.data.syncAll(ctx)
+    if (grow === 'append') await w.data.write(ctx, 3, 14_960, Buffer.alloc(23, 8), 0, 23, quiet)
+    else if (grow === 'truncate') await w.data.truncate(ctx, 3, 14_983, quiet)
+    else await w.data.reserve(ctx, 3, 8_000, 6_983, false, quiet)
+    await w.data.write(ctx, 3, 3_683, Buffer.alloc(165_017, 9), 0, 165_017, quiet)
+    await w.store.sync(ctx) // the store is ahead of the log
+    await cutPower(w, least)
+    const got = await readAll(w, 3)
+    assert.equal(got.length, 8_113)
+    await w.data.truncate(ctx, 3, 20_000, quiet)
+    assert.ok((await readAll(w, 3)).subarray(8_113).every((b) => b === 0), grow)
+    await assertSound(w)
+  }
+})
