@@ -196,7 +196,7 @@ async function settle(floor: Floor, pass: Pass, job: Job): Promise<void> {
       }
       for (const p of pends) {
         const now = left.pends[firstBehind(left.pends, p.off)]
-        if (now === p) editor.settlePending(tx, p, targets[firstTarget(targets, p.off)].birth)
+        if (now === p) editor.settlePending(tx, p, newestBirth(targets, p))
       }
       return { sizeBytes: before.sizeBytes, keepInline: true }
     })
@@ -206,6 +206,13 @@ async function settle(floor: Floor, pass: Pass, job: Job): Promise<void> {
     if (job.lent !== 0) lend(floor, file, -job.lent)
     if (!(e instanceof Moved) && !(e instanceof PosixError && e.code === 'ESTALE')) throw e // a snapshot came in between, or the file is gone: next pass
   }
+}
+
+/** Of the extents that take the bytes in: a snapshot from before any of them still needs the row. */
+function newestBirth(targets: readonly Target[], { off, len }: Pending): number {
+  let birth = 0
+  for (let i = firstTarget(targets, off); i < targets.length && targets[i].from < off + len; i++) birth = Math.max(birth, targets[i].birth)
+  return birth
 }
 
 function firstTarget(targets: readonly Target[], off: number): number {

@@ -120,3 +120,18 @@ const run = (conflictChance: number) => fc.asyncProperty(fc.array(step, { maxLen
 
 test('a file is what was written, wherever its bytes are', { timeout: 300_000 }, () => fc.assert(run(0), { numRuns: Number(process.env.RUNS ?? 150) }))
 test('the same when transactions conflict', { timeout: 300_000 }, () => fc.assert(run(0.2), { numRuns: Number(process.env.RUNS ?? 30) }))
+
+test('a snapshot keeps logged bytes that a flush puts partly into space reserved after it', async () => {
+  for (const reserved of [0, 4096]) {
+    const w = await makeWorld()
+    await makeFile(w, INO)
+    const bytes = seededRandom(3).bytes(8192)
+    await w.data.write(ctx, INO, 0, bytes, 0, bytes.length, quiet)
+    const epoch = await snapshot(w)
+    await w.data.reserve(ctx, INO, reserved, 4096, false, quiet)
+    await w.data.flush()
+    assertSame(await readAll(w, INO, epoch), bytes, `reserved at ${reserved}, the snapshot`)
+    assertSame(await readAll(w, INO), bytes, `reserved at ${reserved}, now`)
+    await assertSound(w)
+  }
+})
