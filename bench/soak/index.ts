@@ -2,7 +2,7 @@
  * The long form of the tests that take things away: npx tsx bench/soak/index.ts simulated|mounted|kill [--count N] [--seed N]
  *   simulated  whole pools on a simulated machine, three generations each, cut (test/powercut/history.test.ts)
  *   mounted    pools on a disk of our own in another process, cut (test/powercut/mounted.test.ts)
- *   kill       kill -9 of real daemons under git and SQLite (test/programs/killing.ts)
+ *   kill       kill -9 of real daemons under git, SQLite, PostgreSQL and fio (test/programs/killing.ts)
  * Stops at the first broken promise and prints its seed; prints what was tried in any case. Exit 1 if something was broken.
  */
 import { parseArgs } from 'node:util'
