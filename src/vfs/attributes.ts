@@ -16,6 +16,7 @@ import type { Core } from './core.js'
 import { SET_ATIME, SET_ATIME_NOW, SET_KILL_SUIDGID, SET_SIZE } from './vfs.js'
 import type { Handle, Node, SetAttr, Vfs } from './vfs.js'
 import type { Atimes } from './atime.js'
+import type { Orphans } from './orphans.js'
 import type { Writeout } from './writeout.js'
 
 type Attributes = Pick<Vfs, 'getattr' | 'setattr' | 'access' | 'statfs' | 'getflags' | 'setflags'>
@@ -47,7 +48,14 @@ export async function resize(core: Core, writeout: Writeout, ctx: Context, inode
   await core.data.truncate(ctx, inode.ino, sizeBytes, { touch: timeNow(core), killSuidgid })
 }
 
-export function attributesOf(core: Core, atimes: Atimes, writeout: Writeout, mayWrite: (handle: Handle, node: Node) => boolean): Attributes {
+interface AttributesParts {
+  readonly atimes: Atimes
+  readonly orphans: Orphans
+  readonly writeout: Writeout
+  readonly mayWrite: (handle: Handle, node: Node) => boolean
+}
+
+export function attributesOf(core: Core, { atimes, orphans, writeout, mayWrite }: AttributesParts): Attributes {
   const { tree } = core
 
   const setSize = async (ctx: Context, node: Node, set: SetAttr, handle: Handle): Promise<void> => {
@@ -91,7 +99,7 @@ export function attributesOf(core: Core, atimes: Atimes, writeout: Writeout, may
       })
     }),
 
-    statfs: (ctx) => then(tree.usage(readerOf(core, ctx)), (usage) => {
+    statfs: (ctx) => then(orphans.soon(), () => then(tree.usage(readerOf(core, ctx)), (usage) => {
       const { sizeBytes, freeBytes } = core.store.status()
       const free = Math.floor(freeBytes / BLOCK_BYTES)
       const filesFree = Math.floor(freeBytes / BYTES_PER_INODE)
@@ -104,7 +112,7 @@ export function attributesOf(core: Core, atimes: Atimes, writeout: Writeout, may
         filesFree,
         nameMaxBytes: NAME_MAX_BYTES,
       }
-    }),
+    })),
 
     getflags: (ctx, node): MaybePromise<number> => then(inodeOf(core, ctx, node), (inode) => inode.flags),
 

@@ -18,6 +18,7 @@ import type { Atimes } from './atime.js'
 import type { Handles, OpenFile } from './handles.js'
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from './vfs.js'
 import type { Handle, Node, Vfs } from './vfs.js'
+import type { Orphans } from './orphans.js'
 import type { Writeout } from './writeout.js'
 
 type Files = Pick<Vfs, 'read' | 'write' | 'fsync' | 'fallocate' | 'lseek' | 'copyFileRange'>
@@ -36,7 +37,14 @@ function requireChangeable(inode: Inode, appends: boolean): void {
   if ((inode.flags & FS_IMMUTABLE_FL) !== 0 || (!appends && (inode.flags & FS_APPEND_FL) !== 0)) throw new PosixError('EPERM')
 }
 
-export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: Writeout): Files {
+interface FilesParts {
+  readonly handles: Handles
+  readonly atimes: Atimes
+  readonly orphans: Orphans
+  readonly writeout: Writeout
+}
+
+export function filesOf(core: Core, { handles, atimes, orphans, writeout }: FilesParts): Files {
   const { data } = core
 
   const writable = (handle: Handle, node: Node): OpenFile | undefined => {
@@ -68,6 +76,9 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
 
   const effectsOf = (ctx: Context, killSuidgid: boolean): ContentEffects =>
     ({ touch: timeNow(core), killSuidgid: killSuidgid || (core.checks && ctx.uid !== 0) })
+
+  /** A pool is full only when nothing that was deleted is on its way back. */
+  const roomy = <T>(act: () => Promise<T>): Promise<T> => act().catch((e: unknown) => orphans.makeRoom(e).then(act))
 
   const changed = (node: Node): void => {
     const open = core.openNodes.get(node)
@@ -110,11 +121,12 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       const effects = effectsOf(ctx, how.killSuidgid)
       const write = (): Promise<Content> => data.write(ctx, node, where, from, at, lengthBytes, effects)
       const checked = file === undefined ? changeable(ctx, node, append) : undefined
-      const written = (checked instanceof Promise ? checked.then(write) : write()).then(() => {
+      const done = (): number => {
         writeout.wrote(node, lengthBytes)
         if (file !== undefined) file.node.atimeSettled = false
         return lengthBytes
-      })
+      }
+      const written = (checked instanceof Promise ? checked.then(write) : write()).then(done, (e: unknown) => orphans.makeRoom(e).then(write).then(done))
       if (file === undefined || !file.synchronous) return written
       return written.then(() => sync(ctx, node, file)).then(() => lengthBytes)
     },
@@ -133,8 +145,8 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       const effects = effectsOf(ctx, ctx.uid !== 0)
       const keepSize = (mode & FALLOC_KEEP_SIZE) !== 0
       switch (mode & ~FALLOC_KEEP_SIZE) {
-        case 0: await data.reserve(ctx, node, offsetBytes, lengthBytes, keepSize, effects); break
-        case FALLOC_ZERO_RANGE: await data.zero(ctx, node, offsetBytes, lengthBytes, keepSize, effects); break
+        case 0: await roomy(() => data.reserve(ctx, node, offsetBytes, lengthBytes, keepSize, effects)); break
+        case FALLOC_ZERO_RANGE: await roomy(() => data.zero(ctx, node, offsetBytes, lengthBytes, keepSize, effects)); break
         case FALLOC_PUNCH_HOLE:
           if (!keepSize) throw new PosixError('EOPNOTSUPP')
           await data.punch(ctx, node, offsetBytes, lengthBytes, effects)
@@ -167,7 +179,7 @@ export function filesOf(core: Core, handles: Handles, atimes: Atimes, writeout: 
       if (fromNode === toNode && Math.abs(fromOffset - toOffset) < wanted) throw new PosixError('EINVAL')
       if (toOffset + wanted > FILE_MAX_BYTES) throw new PosixError('EFBIG')
       if (wanted === 0) return 0
-      const done = await data.copy(ctx, fromNode, NOW, fromOffset, toNode, toOffset, wanted, effectsOf(ctx, ctx.uid !== 0))
+      const done = await roomy(() => data.copy(ctx, fromNode, NOW, fromOffset, toNode, toOffset, wanted, effectsOf(ctx, ctx.uid !== 0)))
       writeout.wrote(toNode, done)
       changed(toNode)
       if (done > 0 && (source === undefined || !source.noAtime)) atimes.touch(fromNode, source?.node)

@@ -57,9 +57,9 @@ export function openVfs(parts: Parts): OpenedVfs {
 
   return {
     ...namespaceOf(core, { takeNumber, atimes, orphans, writeout }),
-    ...attributesOf(core, atimes, writeout, handles.mayWrite),
+    ...attributesOf(core, { atimes, orphans, writeout, mayWrite: handles.mayWrite }),
     ...openingOf(core, { handles, writeout, orphans, takeNumber }),
-    ...filesOf(core, handles, atimes, writeout),
+    ...filesOf(core, { handles, atimes, orphans, writeout }),
     ...directoriesOf(core, handles, atimes),
     ...xattrsOf(core),
 

@@ -5,9 +5,11 @@
  *   - A link() to an unnamed file (O_TMPFILE) takes it off again (`linked`).
  *   - What dead sessions left is reclaimed in the background after opening, a batch at a time with a pause, so that a
  *     mount after a crash is as quick as any.
+ *   - Space that is being reclaimed counts as free: statfs waits a moment for it (`soon`), and who finds the pool full waits
+ *     until it is there (`makeRoom`).
  *   - An inode whose reclaim fails stays on the list; the next opening tries again.
  */
-import { backgroundContext, CancelSource } from '../sys/index.js'
+import { backgroundContext, CancelSource, PosixError } from '../sys/index.js'
 import type { Timer } from '../sys/index.js'
 import type { OpenNode, Parts } from './core.js'
 
@@ -17,6 +19,8 @@ const LEFTOVER_PAUSE_MS = 50
 /** An embedded engine commits without leaving the tick: after so long the loop gets its turn. */
 const WORK_MS = 1
 const REST_MS = 1
+/** statfs waits no longer: a file of a terabyte takes its time. */
+const SOON_MS = 500
 
 interface Orphan {
   readonly ino: number
@@ -39,6 +43,10 @@ export interface Orphans {
   isDead(ino: number): boolean
   /** Resolves when everything that may be reclaimed now is. */
   settle(): Promise<void>
+  /** The same, but not for long; undefined: nothing is to be reclaimed. */
+  soon(): Promise<void> | undefined
+  /** After an ENOSPC: resolves when what is being reclaimed is free and trying again makes sense; else throws the error. */
+  makeRoom(e: unknown): Promise<void>
   /** Starts on what dead sessions left. */
   start(): void
   stop(): Promise<void>
@@ -119,6 +127,13 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
     return working
   }
 
+  const isBusy = (): boolean => queue.length > 0 || working !== undefined
+
+  const settleAll = async (): Promise<void> => {
+    await settle()
+    if (queue.length > 0) await settle()
+  }
+
   const reclaimLeftovers = async (): Promise<void> => {
     while (!stopped.cancelled) {
       const batch = await tree.orphans(engine.reader(ctx), engine.session, RECLAIM_BATCH_MAX)
@@ -146,9 +161,17 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
       if (waiting.size > 0) judge(ino)
     },
     isDead: (ino) => dead.size > 0 && dead.has(ino),
-    settle: async () => {
-      await settle()
-      if (queue.length > 0) await settle()
+    settle: settleAll,
+    soon: () => (isBusy() ? new Promise((resolve) => {
+      const patience = clock.after(SOON_MS, resolve)
+      void settleAll().then(() => {
+        patience.stop()
+        resolve()
+      })
+    }) : undefined),
+    async makeRoom(e) {
+      if (!(e instanceof PosixError) || e.code !== 'ENOSPC' || !isBusy()) throw e
+      await settleAll()
     },
     start() {
       leftovers = reclaimLeftovers().catch(() => undefined) // as above: the next opening tries again

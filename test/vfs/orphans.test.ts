@@ -74,6 +74,27 @@ describe('an unlinked inode', () => {
     await rig.close()
   })
 
+  test('counts as free: statfs waits for it, and so does who finds no space', async () => {
+    const rig = await openRig({ clock: manualClock(), vfs: { isHeld } })
+    const write = (ino: number, handle: number): Promise<number> =>
+      Promise.resolve(rig.vfs.write(root, ino, handle, 0, Buffer.alloc(100_000), 0, 100_000, { killSuidgid: false, append: false }))
+    const a = await makeFile(rig, 'a')
+    const b = await makeFile(rig, 'b')
+    rig.data.roomBytes = 150_000
+    await write(a.attr.ino, a.handle)
+    await expectErrno('ENOSPC', write(b.attr.ino, b.handle))
+    await rig.vfs.unlink(root, ROOT_NODE, 'a')
+    await expectErrno('ENOSPC', write(b.attr.ino, b.handle)) // it is open
+    await rig.vfs.release(root, a.attr.ino, a.handle)
+    assert.equal(await write(b.attr.ino, b.handle), 100_000)
+    const before = await rig.vfs.statfs(root, ROOT_NODE)
+    await rig.vfs.release(root, b.attr.ino, b.handle)
+    await rig.vfs.unlink(root, ROOT_NODE, 'b')
+    const after = await rig.vfs.statfs(root, ROOT_NODE)
+    assert.deepEqual([before.files - before.filesFree, after.files - after.filesFree], [2, 1])
+    await rig.close()
+  })
+
   test('with a link made meanwhile stays', async () => {
     const rig = await openRig({ vfs: { isHeld } })
     const { handle, attr } = await rig.vfs.tmpfile(root, ROOT_NODE, 0o600, 0, O_RDWR)

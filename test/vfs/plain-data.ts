@@ -21,6 +21,8 @@ export interface PlainData extends Data {
   readonly hurried: Set<number>
   /** Reads answer with a promise. */
   late: boolean
+  /** What all files may hold together: a write beyond it is ENOSPC. */
+  roomBytes: number
   /** Steps that reclaimStep took. */
   reclaimSteps: number
 }
@@ -93,6 +95,7 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
     synced,
     hurried: new Set(),
     late: false,
+    roomBytes: Infinity,
     reclaimSteps: 0,
     failNextSync: (ino) => void failing.add(ino),
 
@@ -110,6 +113,8 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
       return data.late ? Promise.resolve().then(() => copy(now)) : copy(now)
     },
     write(ctx, ino, offset, from, at, length, effects) {
+      const heldBytes = [...files.values()].reduce((sum, { held }) => sum + held.size * UNIT, 0)
+      if (heldBytes + length > data.roomBytes) return Promise.reject(new PosixError('ENOSPC'))
       const text = Buffer.from(from.subarray(at, at + length))
       return edit(ctx, ino, effects, (old) => Math.max(old, (offset === 'end' ? old : offset) + length), (bytes, old) => {
         const start = offset === 'end' ? old : offset
