@@ -134,10 +134,11 @@ export function readMap(floor: Floor, ctx: Context, content: Content, { exts, pe
 async function finish(floor: Floor, waits: readonly Promise<void>[], n: number): Promise<number> {
   const generation = beginRead(floor)
   try {
-    await Promise.all(waits)
+    if (waits.length === 1) await waits[0]
+    else await Promise.all(waits)
     return n
   } finally {
-    await Promise.allSettled(waits) // the others still read
+    if (waits.length > 1) await Promise.allSettled(waits) // the others still read
     endRead(floor, generation)
   }
 }

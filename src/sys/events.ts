@@ -86,6 +86,9 @@ export interface Watch {
   /** Watches again after `pause`. Cheap: no system call before libuv sleeps next. */
   resume(): void
   pause(): void
+  /** Whether it keeps the process alive while it watches: yes, unless `unref` was called last. */
+  ref(): void
+  unref(): void
   /** Forgets the descriptor; it may be closed afterwards. */
   close(): void
 }
@@ -93,6 +96,8 @@ export interface Watch {
 interface PollHandle { // koffi.node is not in its documentation; the version is pinned, test/sys/events.test.ts holds it
   start(options: { readable: boolean, disconnect: boolean }, fn: (status: number) => void): void
   stop(): void
+  ref(): void
+  unref(): void
   close(): void
 }
 const uvPoll = (koffi as unknown as {
@@ -112,6 +117,8 @@ export function watchReadable(fd: number, fn: () => void): Watch {
   return {
     resume: () => handle.start(READABLE, ready),
     pause: () => handle.stop(),
+    ref: () => handle.ref(),
+    unref: () => handle.unref(),
     close: () => handle.close()
   }
 }

@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:fs'
 import { addressOf, bind, offLoop as run, pathArgument, pointerAt, result, viewAt } from './native.js'
+import { ring } from './ring.js'
 
 export const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND, O_SYNC, O_DSYNC, O_NONBLOCK, O_DIRECT,
   O_DIRECTORY, O_NOFOLLOW, O_NOATIME } = constants // O_DIRECT, O_DIRECTORY and O_NOFOLLOW differ by machine
@@ -152,7 +153,7 @@ export function setInheritable(fd: Fd): number {
   return flags < 0 ? flags : result(libc.fcntl(fd, F_SETFD, flags & ~FD_CLOEXEC))
 }
 
-/** The same calls on a pool thread. */
+/** The same calls off the loop: on a pool thread, reads at an offset through the kernel's ring where there is one. */
 export const offLoop = {
   openat: (dirfd: Fd, path: Path, flags: number, mode = 0o666): Promise<number> =>
     run(libc.openat, dirfd, pathArgument(path), flags | O_CLOEXEC, mode),
@@ -162,7 +163,7 @@ export const offLoop = {
   write: (fd: Fd, buf: Uint8Array, at: number, length: number): Promise<number> =>
     run(libc.write, fd, viewAt(buf, at, length), length),
   pread: (fd: Fd, buf: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> =>
-    run(libc.pread, fd, viewAt(buf, at, length), length, fileOffset),
+    ring()?.read(fd, buf, at, length, fileOffset) ?? run(libc.pread, fd, viewAt(buf, at, length), length, fileOffset),
   pwrite: (fd: Fd, buf: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> =>
     run(libc.pwrite, fd, viewAt(buf, at, length), length, fileOffset),
   fallocate: (fd: Fd, mode: number, offset: number, length: number): Promise<number> =>

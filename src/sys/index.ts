@@ -15,6 +15,8 @@ export type { Random } from './random.js'
 export * from './bytes.js' // get64, set64, halves, byte strings
 export { crc32 } from './checksum.js'
 export { traceLine, traceOn } from './trace.js'
+export { ring } from './ring.js' // reads through io_uring; undefined where there is none
+export type { Ring } from './ring.js'
 export { coreHold, cpuLatencyDevice } from './latency.js'
 export type { CoreHold, LatencyDevice, LatencyMode } from './latency.js'
 

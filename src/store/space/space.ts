@@ -168,13 +168,13 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
     assert(start >= 0 && length >= 0 && start + length <= sizeOf(), 'a range lies in the space')
   }
 
-  async function readSlowly(start: number, length: number, into: Uint8Array, at: number): Promise<void> {
-    for (let done = 0; done < length;) {
-      const rc = await file.read(into, at + done, length - done, DATA_START_BYTES + start + done)
-      if (rc === -ERRNO.EINTR) continue
-      if (rc <= 0) throw new PosixError('EIO', `the space failed at ${start + done}: errno ${-rc}`)
-      done += rc
-    }
+  function readSlowly(start: number, length: number, into: Uint8Array, at: number): Promise<void> {
+    return file.read(into, at, length, DATA_START_BYTES + start).then((rc) => {
+      if (rc === length) return
+      if (rc <= 0 && rc !== -ERRNO.EINTR) throw new PosixError('EIO', `the space failed at ${start}: errno ${-rc}`)
+      const done = Math.max(0, rc)
+      return readSlowly(start + done, length - done, into, at + done)
+    })
   }
 
   async function writeSlowly(start: number, from: Uint8Array, at: number, length: number): Promise<void> {
