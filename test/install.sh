@@ -24,6 +24,15 @@ needs=(
   flock:util-linux
   ps:procps
   runuser:util-linux
+  nbdinfo:libnbd-bin             # NBD clients, and servers to measure against
+  nbdsh:libnbd-bin
+  /usr/lib/python3/dist-packages/nbd.py:python3-libnbd
+  nbdkit:nbdkit
+  qemu-img:qemu-utils
+  openssl:openssl                # certificates
+  mkfs.ext4:e2fsprogs
+  mkfs.xfs:xfsprogs
+  losetup:mount
   /usr/include/fuse3/fuse_lowlevel.h:libfuse3-dev
   /usr/share/doc/libfuse3-dev/examples:libfuse3-dev
   /usr/include/stdio.h:libc6-dev

@@ -21,7 +21,7 @@ const floors: readonly (readonly string[])[] = [
   ['store'],
   ['data'],
   ['meta'],
-  ['feed', 'snapshot'],
+  ['feed', 'snapshot', 'volume'],
   ['vfs'],
   ['pool'],
   ['nbd', 'fuse', 'http'],

@@ -80,6 +80,8 @@ export interface Data {
   /** lseek(2): the first data (hole) at or after the offset, undefined past the end. */
   seekData(ctx: Context, ino: number, view: View, offsetBytes: number): MaybePromise<number | undefined>
   seekHole(ctx: Context, ino: number, view: View, offsetBytes: number): MaybePromise<number | undefined>
+  /** What [offset, offset + length) is made of, in order and without gaps, cut at the end of the file; at most `limit` parts, then fewer bytes. Two parts of one kind may follow each other. */
+  layout(ctx: Context, ino: number, view: View, offsetBytes: number, lengthBytes: number, limit: number): MaybePromise<readonly Part[]>
   /** fsync: this file's bytes and size survive a power cut. EIO once per failure. */
   sync(ctx: Context, ino: number): Promise<void>
   /** Every file. */
@@ -103,6 +105,13 @@ export interface Data {
   status(): DataStatus
   /** Moves logged bytes to the store and syncs; the engine and the store are closed after it. */
   close(): Promise<void>
+}
+
+/** Bytes; space that is held and reads as zeros; nothing, which reads as zeros. */
+export type PartKind = 'data' | 'zero' | 'hole'
+export interface Part {
+  readonly kind: PartKind
+  readonly lengthBytes: number
 }
 
 export interface DataStatus {

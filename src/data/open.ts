@@ -5,7 +5,7 @@ import type { Store } from '../store/index.js'
 import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
 import { BACKGROUND, FILE_ENTRIES, makeFloor, whileQuiet } from './files.js'
-import { read, seek } from './reading.js'
+import { layout, read, seek } from './reading.js'
 import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
 import { write } from './writing.js'
@@ -68,6 +68,7 @@ export function openData(options: DataOptions): Data {
     },
     seekData: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'data'),
     seekHole: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'hole'),
+    layout: (ctx, ino, view, offset, length, limit) => layout(floor, ctx, ino, view, offset, length, limit),
     sync: (ctx, ino) => sync(floor, ctx, ino),
     syncAll: (ctx) => syncAll(floor, ctx),
     hurry: (ino) => background.hurry(ino),

@@ -8,7 +8,7 @@
 import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { NOW } from './data.js'
-import type { Content, View } from './data.js'
+import type { Content, Part, PartKind, View } from './data.js'
 import { EMPTY_MAP, firstBehind } from './filemap.js'
 import type { Extent, FileMap, Pending } from './filemap.js'
 import { BACKGROUND, beginRead, endRead, fileOf, loaded, scanAll } from './files.js'
@@ -145,13 +145,38 @@ async function finish(floor: Floor, waits: readonly Promise<void>[], n: number):
 
 // ------------------------------------------------------------------------------------------------ data and holes
 
-const isData = (map: FileMap, pos: number): { readonly data: boolean; readonly upto: number } => {
+const partAt = (map: FileMap, pos: number): { readonly kind: PartKind; readonly upto: number } => {
   const p: Pending | undefined = map.pends[firstBehind(map.pends, pos)]
-  if (p !== undefined && p.off <= pos) return { data: true, upto: p.off + p.len }
+  if (p !== undefined && p.off <= pos) return { kind: 'data', upto: p.off + p.len }
   const e: Extent | undefined = map.exts[firstBehind(map.exts, pos)]
   const limit = p === undefined ? Infinity : p.off
-  if (e !== undefined && e.off <= pos) return { data: !e.unwritten, upto: Math.min(limit, e.off + e.len) }
-  return { data: false, upto: Math.min(limit, e === undefined ? Infinity : e.off) }
+  if (e !== undefined && e.off <= pos) return { kind: e.unwritten ? 'zero' : 'data', upto: Math.min(limit, e.off + e.len) }
+  return { kind: 'hole', upto: Math.min(limit, e === undefined ? Infinity : e.off) }
+}
+
+function seen<T>(floor: Floor, ctx: Context, ino: number, view: View, use: (s: Seen) => T): MaybePromise<T> {
+  if (view !== NOW) return seenAt(floor, ctx, ino, view).then(use)
+  const file = fileOf(floor, ino)
+  const go = (): MaybePromise<T> => {
+    const now = seenNow(floor, ctx, file)
+    return now instanceof Promise ? now.then(use) : use(now)
+  }
+  const loading = loaded(floor, file)
+  return loading === undefined ? go() : loading.then(go)
+}
+
+export function layout(floor: Floor, ctx: Context, ino: number, view: View, offset: number, length: number, limit: number): MaybePromise<readonly Part[]> {
+  return seen(floor, ctx, ino, view, ({ content, map }) => {
+    const end = Math.min(content.sizeBytes, offset + length)
+    const parts: Part[] = []
+    for (let pos = offset; pos < end && parts.length < limit;) {
+      const { kind, upto } = content.inline !== undefined ? { kind: 'data' as const, upto: end } : partAt(map, pos)
+      const to = Math.min(end, upto)
+      parts.push({ kind, lengthBytes: to - pos })
+      pos = to
+    }
+    return parts
+  })
 }
 
 /** The first byte at or after the offset that is data (or is none); undefined past the end. The end of the file is a hole. */
@@ -161,18 +186,11 @@ export function seek(floor: Floor, ctx: Context, ino: number, view: View, offset
     if (offset >= size || offset < 0) return undefined
     if (content.inline !== undefined) return wanted === 'data' ? offset : size
     for (let pos = offset; pos < size;) {
-      const { data, upto } = isData(map, pos)
-      if (data === (wanted === 'data')) return pos
+      const { kind, upto } = partAt(map, pos)
+      if ((kind === 'data') === (wanted === 'data')) return pos
       pos = upto
     }
     return wanted === 'data' ? undefined : size
   }
-  if (view !== NOW) return seenAt(floor, ctx, ino, view).then(walk)
-  const file = fileOf(floor, ino)
-  const go = (): MaybePromise<number | undefined> => {
-    const seen = seenNow(floor, ctx, file)
-    return seen instanceof Promise ? seen.then(walk) : walk(seen)
-  }
-  const loading = loaded(floor, file)
-  return loading === undefined ? go() : loading.then(go)
+  return seen(floor, ctx, ino, view, walk)
 }

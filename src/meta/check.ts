@@ -6,7 +6,8 @@
  *   4. An inode without links is on a session's list, and what is there without a name is not on it with links.
  *   5. Rows of every kind belong to inodes that are there; the flags of an inode tell of its ACLs.
  *   6. The pool's usage is what its inodes add up to; the next inode number is above all that are used; domains and snapshots are in order.
- *   7. The bytes of files, history and the allocator's rows: data/check.ts.
+ *   7. A volume's row leads to an inode with one link, no home and a domain of its own; no other inode with links is without a home.
+ *   8. The bytes of files, history and the allocator's rows: data/check.ts.
  * What lies on both sides of a name is compared by fingerprints in the one pass; where they differ a second pass looks closer
  * (suspects.ts). A directory is below the root because parents are mostly older than their children: whoever is not is walked up from.
  * Memory: about 10 MiB, and 3 % of a byte per 4 KiB in use, whatever the pool holds.
@@ -25,13 +26,14 @@ import type { Fingerprints } from './fingerprints.js'
 import type { NameHash, Place } from './hash.js'
 import { isDirectory, isRegular, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { domainKey, firstNumber, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom } from './keys.js'
+import { domainKey, firstNumber, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom, VOLUMES_FROM, volumeName } from './keys.js'
 import { ROOT_INO } from './make.js'
 import { dentryAt, readInode } from './read.js'
-import { decodeNextIno, decodeSnapshot, domainOfRow, orphanKind } from './rows.js'
+import { decodeNextIno, decodeSnapshot, decodeVolume, domainOfRow, orphanKind } from './rows.js'
 import type { Dentry, Domain } from './rows.js'
 import { findSuspects } from './suspects.js'
 import { CAPABILITY, chargedBytes, isHome } from './write.js'
+import { isVolumeInode } from './volumes.js'
 import { walkOwners } from './walk.js'
 import type { Visitor } from './walk.js'
 
@@ -67,6 +69,7 @@ export async function* checkTree(r: Reader, hash?: NameHash): AsyncIterable<Find
 export async function checkPool(r: Reader, options: CheckOptions): Promise<Checked> {
   const { found, units } = options
   const domains = await readDomains(r, found)
+  const volumes = await readVolumes(r, found)
   const prints = makeFingerprints()
   units?.window(0)
   const file = makeFileCheck(units, found)
@@ -82,9 +85,10 @@ export async function checkPool(r: Reader, options: CheckOptions): Promise<Check
     const more = orphans.advance()
     if (more instanceof Promise) await more
   }
-  const pass = firstPass(r, options, prints, domains, file)
+  const pass = firstPass(r, options, prints, domains, volumes, file)
   await walkOwners(r, pass.visitor, 'nothing')
   const { inodes, bytes, directories, highest } = pass.sums()
+  for (const [ino, name] of volumes) found({ ino, what: `is volume ${JSON.stringify(name)}, and is none`, kind: 'volumes' })
   await findSuspects(r, prints.suspectNames(), prints.suspectDirectories(), found)
   await checkHistory(r, found, domains, file)
   if (units !== undefined) {
@@ -104,7 +108,7 @@ interface FirstPass {
   sums(): { readonly inodes: number; readonly bytes: number; readonly directories: number; readonly highest: number }
 }
 
-function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: Fingerprints, domains: ReadonlyMap<number, Domain>, file: FileCheck): FirstPass {
+function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: Fingerprints, domains: ReadonlyMap<number, Domain>, volumes: Map<number, string>, file: FileCheck): FirstPass {
   let inodes = 0
   let bytes = 0
   let directories = 0
@@ -154,6 +158,11 @@ function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: F
     } else if (slots !== undefined) say('has counters and is no directory', 'owner')
     if (ino === ROOT_INO) {
       if (!isLiveDirectory || n.parent !== ROOT_INO) say('is no root directory', 'report')
+      return
+    }
+    if (isVolumeInode(n)) {
+      links = 1
+      if (!volumes.delete(ino)) say('is a volume that has no name', 'volumes')
       return
     }
     prints.name(-1, ino, n.parent, n.homeHigh, n.homeLow, n.mode & S_IFMT, n.domain)
@@ -319,9 +328,27 @@ async function readDomains(r: Reader, found: Found): Promise<Map<number, Domain>
   for (const [n, domain] of domains) {
     if (domain.newestSnapshot < (newest.get(n) ?? 0)) found({ ino: 0, what: `domain ${n} does not know of its newest snapshot`, kind: 'report' })
     const root = await readInodeOrNone(r, domain.root)
-    if (root === undefined || !isDirectory(root) || root.nlink === 0) found({ ino: domain.root, what: `is the root of domain ${n} and no directory`, kind: 'owner' })
+    const isVolume = root !== undefined && isRegular(root) && root.domain === n && n === domain.root // or what is left of one
+    if (root === undefined || (!isVolume && (!isDirectory(root) || root.nlink === 0))) found({ ino: domain.root, what: `is the root of domain ${n} and neither a directory nor a volume`, kind: 'owner' })
   }
   return domains
+}
+
+/** Names by inode; `found` tells of rows that cannot be read. */
+async function readVolumes(r: Reader, found: Found): Promise<Map<number, string>> {
+  const volumes = new Map<number, string>()
+  await eachRow(r, VOLUMES_FROM, 256, ({ key, row }) => {
+    const name = volumeName(key)
+    try {
+      const ino = decodeVolume(row.bytes)
+      if (volumes.has(ino)) found({ ino, what: `is volume ${JSON.stringify(name)} and ${JSON.stringify(volumes.get(ino))}`, kind: 'volumes' })
+      volumes.set(ino, name)
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      found({ ino: 0, what: `volume ${JSON.stringify(name)} cannot be read`, kind: 'volumes' })
+    }
+  })
+  return volumes
 }
 
 async function checkHistory(r: Reader, found: Found, domains: ReadonlyMap<number, Domain>, file: FileCheck): Promise<void> {
@@ -369,7 +396,7 @@ async function checkNextIno(r: Reader, highest: number, found: Found): Promise<v
 }
 
 /** First bytes of keys that somebody knows. */
-const KINDS = 'ACDEGHIMNOPRTXBbu'
+const KINDS = 'ACDEGHIMNOPRTVXBbu'
 
 async function checkKinds(r: Reader, found: Found): Promise<void> {
   let from = '\u0001'

@@ -26,11 +26,14 @@ export const readContent = (engine: Engine): ReadContent => (ctx, ino, view) =>
     return inode
   })
 
+const isSame = (a: Content, b: Content): boolean =>
+  a === b || (a.sizeBytes === b.sizeBytes && a.durableSizeBytes === b.durableSizeBytes && a.allocatedBytes === b.allocatedBytes && a.inline === b.inline)
+
 function* changeIn(tx: Tx, ino: number, { touch, killSuidgid }: ContentEffects, body: Body): Steps<Content> {
   const inode = yield* inodeNow(tx, ino)
   const { domain, epoch, newestSnapshot, root } = yield* domainOf(tx, inode.domain)
   const content = yield* wait(body(tx, { ino, epoch, newestSnapshot }, inode))
-  if (content === inode && touch === undefined && !killSuidgid) return inode
+  if (touch === undefined && !killSuidgid && isSame(content, inode)) return content // bytes in place: no row of the inode's
 
   const where = { domain, epoch, newestSnapshot, root }
   if (touch !== undefined) yield* dropCapability(tx, where, inode)

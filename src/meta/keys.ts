@@ -15,6 +15,7 @@
  *   N     (N, domain u64, name)              v   snapshot
  *   O     (O, session u64, ino u64)          v   inode without links that a session still holds (open-unlinked, unnamed)
  *   R     (R, ino u64, parent u64, place u64) v  reverse link: one per link of a file but its home, which the inode names
+ *   V     (V, name)                         v   volume: the inode that holds its bytes
  *   X     (X, ino u64, name)                 v   extended attribute
  *   E P T B b u                                  the data floor's and the store's: extents, logged bytes, allocator state
  *
@@ -69,6 +70,10 @@ export const directoryKey = keptKeys(DIRECTORY)
 export const domainKey = keptKeys(DOMAIN)
 export const snapshotKey = (domain: number, name: string): Key => numbered(SNAPSHOT, domain) + name
 export const snapshotsFrom = (domain: number): Key => numbered(SNAPSHOT, domain)
+export const VOLUMES_FROM: Key = 'V'
+export const VOLUMES_END: Key = 'W'
+export const volumeKey = (name: string): Key => VOLUMES_FROM + name
+export const volumeName = (key: Key): string => key.slice(1)
 export const xattrKey = (ino: number, name: string): Key => numbered(XATTR, ino) + name
 /** All of an inode's xattrs lie from here to xattrsFrom(ino + 1); a directory's entries and an inode's links likewise. */
 export const xattrsFrom = (ino: number): Key => numbered(XATTR, ino)

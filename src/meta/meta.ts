@@ -85,6 +85,11 @@ export interface DirectoryRow {
   readonly cookieLow: number
 }
 
+export interface VolumeRow {
+  readonly name: string
+  readonly ino: number
+}
+
 export interface Tree {
   // reads: committed state (engine.reader(ctx)) or a Tx
   inode(r: Reader, ino: number, view: View): MaybePromise<Inode | undefined>
@@ -126,6 +131,15 @@ export interface Tree {
   forgetInode(tx: Tx, session: number, ino: number): MaybePromise<void>
   /** Open-unlinked inodes of sessions other than `session` (dead ones), up to limit. */
   orphans(r: Reader, session: number, limit: number): MaybePromise<ReadonlyArray<{ readonly session: number; readonly ino: number }>>
+  // volumes: inodes that no directory names, each a domain of its own (volumes.ts)
+  volume(r: Reader, name: string): MaybePromise<number | undefined>
+  volumes(r: Reader): MaybePromise<readonly VolumeRow[]>
+  /** EEXIST. */
+  makeVolume(tx: Tx, op: Op, name: string, ino: number, sizeBytes: number): MaybePromise<Inode>
+  /** ENOENT, EEXIST. */
+  renameVolume(tx: Tx, name: string, newName: string): MaybePromise<void>
+  /** ENOENT, ENOTEMPTY (it has snapshots). The inode, on the open-unlinked list now. */
+  removeVolume(tx: Tx, op: Op, name: string): MaybePromise<number>
   /** Takes a snapshot of a domain: constant time. Returns its epoch. */
   snapshot(tx: Tx, op: Op, domain: number, name: string): MaybePromise<number>
 }

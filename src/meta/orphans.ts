@@ -6,7 +6,7 @@ import { assert } from '../sys/index.js'
 import { birthOf, NOW, retire } from '../data/index.js'
 import type { Key, Reader, Tx } from '../engine/index.js'
 import { encodeChange } from './events.js'
-import { inodeKey, orphanKey, orphansFrom, firstNumber, secondNumber, xattrsFrom } from './keys.js'
+import { domainKey, inodeKey, orphanKey, orphansFrom, firstNumber, secondNumber, xattrsFrom } from './keys.js'
 import { windowNow } from './past.js'
 import type { Window } from './past.js'
 import { chargedBytes, addUsage, domainOf } from './write.js'
@@ -49,6 +49,7 @@ export function* forgetInode(tx: Tx, session: number, ino: number): Steps<void> 
       behind = window.behind
     }
   }
+  if (domain.root === ino) tx.delete(domainKey(domain.domain)) // a volume's own
   tx.delete(inodeKey(ino)) // no history: without links no view reaches it
   addUsage(tx, -1, -chargedBytes(inode))
   tx.change(encodeChange({ kind: 'forget', ino }))

@@ -23,6 +23,7 @@ import { bytesOf, dropBytes, repairContent } from './repair-bytes.js'
 import { change, dropRows, opOf, readerOf, ROOT_DOMAIN, SLICE_ROWS } from './repair-base.js'
 import type { Repair } from './repair-base.js'
 import { repairEntries } from './repair-entries.js'
+import { repairVolumes } from './repair-volumes.js'
 import { decodeNextIno, encodeNextIno } from './rows.js'
 import { run, wait } from './steps.js'
 import type { Steps } from './steps.js'
@@ -39,6 +40,7 @@ export async function repairTree(repair: Repair, findings: readonly Finding[], c
   for (const ino of of('entries')) await repairEntries(repair, ino)
   for (const ino of of('cycle')) await breakCycle(repair, ino)
   for (const ino of of('names')) await repairNames(repair, ino, findings.flatMap((f) => (f.ino === ino && f.at !== undefined ? [f.at] : [])))
+  if (of('volumes').length > 0) await repairVolumes(repair, of('volumes'))
   if (of('list').length + of('names').length > 0) await repairLists(repair)
   for (const ino of of('flags')) await repairFlags(repair, ino)
   for (const ino of of('content')) await repairContent(repair, ino)

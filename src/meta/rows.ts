@@ -149,6 +149,15 @@ export function xattrValue(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(HEAD_BYTES)
 }
 
+/** V: a volume's inode. */
+export function encodeVolume(ino: number): Uint8Array {
+  const bytes = new Uint8Array(17)
+  set64(head(bytes, 0), 9, ino)                 // birth: always 0, snapshots do not show volumes
+  return bytes
+}
+
+export const decodeVolume = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'a volume'), 9)
+
 export function encodeNextIno(next: number): Uint8Array {
   const bytes = new Uint8Array(17)
   set64(head(bytes, 0), 9, next)

@@ -13,6 +13,7 @@ import type { StoredInode } from './inode.js'
 import { orphansFrom, placeHigh, placeLow, secondNumber } from './keys.js'
 import { ROOT_INO } from './make.js'
 import type { Dentry } from './rows.js'
+import { isVolumeInode } from './volumes.js'
 import { chargedBytes } from './write.js'
 import { noFile, walkOwners } from './walk.js'
 import type { Visitor } from './walk.js'
@@ -90,7 +91,7 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
       if (of === undefined) return
       if (isNameSuspect(owner)) {
         inodes.set(owner, { ...of, inline: undefined })
-        if (of.nlink > 0 && owner !== ROOT_INO) claim(owner, of.parent, of.homeHigh, of.homeLow, true)
+        if (of.nlink > 0 && owner !== ROOT_INO && !isVolumeInode(of)) claim(owner, of.parent, of.homeHigh, of.homeLow, true)
       }
       if (of.nlink > 0 && owner !== ROOT_INO && isDirectorySuspect(of.parent)) {
         const s = sumsOf(of.parent)

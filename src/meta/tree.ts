@@ -16,6 +16,7 @@ import { linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } fr
 import { rename } from './rename.js'
 import { snapshot } from './snapshot.js'
 import { after, run } from './steps.js'
+import { listVolumes, makeVolume, removeVolume, renameVolume, volumeNamed } from './volumes.js'
 import { removexattr, setxattr } from './xattrs.js'
 
 export interface TreeOptions {
@@ -52,6 +53,11 @@ export function openTree(options: TreeOptions): Tree {
     removexattr: (tx, op, ino, name) => run(removexattr(tx, op, ino, name)),
     forgetInode: (tx, session, ino) => run(forgetInode(tx, session, ino)),
     orphans: (r, session, limit) => run(orphans(r, session, limit)),
+    volume: (r, name) => run(volumeNamed(r, name)),
+    volumes: (r) => run(listVolumes(r)),
+    makeVolume: (tx, op, name, ino, sizeBytes) => run(makeVolume(tx, op, name, ino, sizeBytes)),
+    renameVolume: (tx, name, newName) => run(renameVolume(tx, name, newName)),
+    removeVolume: (tx, op, name) => run(removeVolume(tx, op, name)),
     snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name))
   }
 }

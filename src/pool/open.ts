@@ -19,6 +19,8 @@ import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { openVfs } from '../vfs/index.js'
 import type { OpenedVfs, Vfs, VfsOptions } from '../vfs/index.js'
+import { openVolumes } from '../volume/index.js'
+import type { Volumes } from '../volume/index.js'
 import { deviceSizeBytes } from './device.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
@@ -83,6 +85,7 @@ export interface Pool {
   readonly folder: string
   readonly superblock: Superblock
   readonly vfs: Vfs
+  readonly volumes: Volumes
   status(): Promise<PoolStatus>
   /** Everything that was answered so far is durable. */
   sync(): Promise<void>
@@ -179,13 +182,14 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     await data.recover(backgroundContext())
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
     closers.push(() => vfs.close())
+    const volumes = openVolumes({ engine, tree, data, clock, removed: (ino) => vfs.reclaim(ino) })
     const { sizeBytes } = space.status()
     if (sizeBytes > superblock.sizeBytes) { // it grew, and the power went before the superblock knew
       superblock = { ...superblock, sizeBytes }
       writeSuperblock(folder, superblock)
     }
     options.seams?.opened?.({ engine, data, store, vfs })
-    return poolOf({ folder, superblock, engine, store, data, vfs, closers })
+    return poolOf({ folder, superblock, engine, store, data, vfs, volumes, closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -199,10 +203,11 @@ interface Assembled {
   readonly store: Store
   readonly data: Data
   readonly vfs: OpenedVfs
+  readonly volumes: Volumes
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ folder, superblock: atOpen, engine, store, vfs, closers }: Assembled): Pool {
+function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, closers }: Assembled): Pool {
   let superblock = atOpen
   let closing: Promise<void> | undefined
   return {
@@ -211,6 +216,7 @@ function poolOf({ folder, superblock: atOpen, engine, store, vfs, closers }: Ass
       return superblock
     },
     vfs,
+    volumes,
     async status() {
       const { usedBytes, freeBytes } = store.status()
       const { sizeBytes } = superblock

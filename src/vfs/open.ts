@@ -23,6 +23,8 @@ import { xattrsOf } from './xattrs.js'
 
 /** A vfs and what only its owner may do with it. */
 export interface OpenedVfs extends Vfs {
+  /** An inode that nothing leads to any more, and that this floor never showed: its bytes are freed. */
+  reclaim(ino: number): void
   /** Everything that may be reclaimed now is reclaimed when this resolves. */
   settle(): Promise<void>
   close(): Promise<void>
@@ -74,6 +76,10 @@ export function openVfs(parts: Parts): OpenedVfs {
       return { openFiles: files, openDirectories: directories, inodes: countInodes(), dirtyBytes: data.dirtyBytes() + engine.status().dirtyBytes }
     },
 
+    reclaim(ino) {
+      orphans.unlinked(ino)
+      orphans.forgotten(ino)
+    },
     settle: orphans.settle,
 
     async close() {

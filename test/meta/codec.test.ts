@@ -8,8 +8,8 @@ import { decodeChange, encodeChange, KINDS } from '../../src/meta/events.js'
 import { halfSipHash, nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { dentryKey, directoryKey, domainKey, firstNumber, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, secondNumber, snapshotKey, xattrKey } from '../../src/meta/keys.js'
-import { decodeDentry, decodeNextIno, decodeSnapshot, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeSnapshot, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
+import { dentryKey, directoryKey, domainKey, firstNumber, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, secondNumber, snapshotKey, volumeKey, xattrKey } from '../../src/meta/keys.js'
+import { decodeDentry, decodeNextIno, decodeSnapshot, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeSnapshot, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
 import { expectErrno } from './pools.js'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -84,6 +84,9 @@ describe('values', () => {
     assert.equal(linkName(encodeLink(2, 'n')), 'n')
     assert.equal(hex(encodeXattr(3, new Uint8Array([9]))), '01030000000000000009')
     assert.deepEqual([...xattrValue(encodeXattr(3, new Uint8Array([9])))], [9])
+    assert.equal(hex(encodeVolume(0x0302)), '01' + '0000000000000000' + '0203000000000000')
+    assert.equal(decodeVolume(encodeVolume(0x0302)), 0x302)
+    assert.equal(volumeKey('db'), 'Vdb')
     assert.equal(hex(encodeNextIno(0x10)), '01' + '0000000000000000' + '1000000000000000')
     assert.equal(decodeNextIno(encodeNextIno(0x10)), 0x10)
     const slots = [1, 2, -3, 4, 5, 6, 7, 8, 9]

@@ -145,6 +145,9 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
       const unit = held.find((u) => (u + 1) * UNIT > offset && u * UNIT < sizeBytes)
       return offset >= sizeBytes || unit === undefined ? undefined : Math.max(offset, unit * UNIT)
     },
+    layout: () => {
+      throw new Error('not asked by vfs')
+    },
     async seekHole(ctx, ino, view, offset) {
       const { sizeBytes } = await content(ctx, ino, view)
       if (offset >= sizeBytes) return undefined

@@ -1,0 +1,288 @@
+/**
+ * Volumes of a pool: made, listed, resized, renamed, removed, and opened by whoever reads and writes them.
+ *   - One writer: the first client that changes a volume has its lease until its last handle closes. Who else tries gets EPERM, with a
+ *     sentence. All handles of one client (its name says who) are one writer. Readers need nothing.
+ *   - takeOver fences the writer: when it resolves, nothing of the old one is on its way any more, and all that it tries later is EIO.
+ *   - A change answers when its bytes outlive the daemon; flush when everything that was answered before it outlives a power cut.
+ *   - Bytes in place commit no metadata: a volume's times say when it was made, not when it was written.
+ */
+import { NOW } from '../data/index.js'
+import type { Content, ContentEffects, Data, Part } from '../data/index.js'
+import type { Engine, MaybePromise } from '../engine/index.js'
+import type { Inode, Op, Tree } from '../meta/index.js'
+import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
+import type { Clock, Context } from '../sys/index.js'
+import { checkVolumeName, checkVolumeSize, VolumeError } from './errors.js'
+
+export interface VolumeParts {
+  readonly engine: Engine
+  readonly tree: Tree
+  readonly data: Data
+  readonly clock: Clock
+  /** A removed volume's inode: its bytes are to be reclaimed. */
+  removed(ino: number): void
+}
+
+export interface VolumeInfo {
+  readonly name: string
+  readonly sizeBytes: number
+  /** What it holds of the pool's space. */
+  readonly allocatedBytes: number
+  readonly createdSec: number
+  /** The number of its inode and of its domain. */
+  readonly inode: number
+  /** Who may change it now: the lease's holder. */
+  readonly writer: string | null
+  /** How many have it open. */
+  readonly opens: number
+}
+
+export interface Volumes {
+  list(): Promise<VolumeInfo[]>
+  info(name: string): Promise<VolumeInfo>
+  create(name: string, sizeBytes: number): Promise<VolumeInfo>
+  /** Larger at any time; smaller only if nobody has it open and `cut` says that bytes may go. */
+  resize(name: string, sizeBytes: number, cut: 'keep' | 'cut'): Promise<VolumeInfo>
+  rename(name: string, newName: string): Promise<VolumeInfo>
+  remove(name: string): Promise<void>
+  /** `client` names who asks ("pid 12 over nbd"): handles of one client are one writer. */
+  open(name: string, client: string): Promise<OpenVolume>
+  /** Fences the writer; answers who that was. */
+  takeOver(name: string): Promise<string | undefined>
+}
+
+/** A volume in use. Ranges must lie within `sizeBytes`. */
+export interface OpenVolume {
+  readonly name: string
+  /** As it is now. */
+  readonly sizeBytes: number
+  /** Why it could not be changed now: another client writes, or took over. */
+  readonly refusal: string | undefined
+  read(offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<number>
+  /** The bytes must stay as they are until it resolves. */
+  write(offsetBytes: number, from: Uint8Array, at: number, lengthBytes: number): Promise<void>
+  /** Gives space back; reads as zeros. */
+  trim(offsetBytes: number, lengthBytes: number): Promise<void>
+  /** Reads as zeros; `hold`: and its space is held. */
+  zero(offsetBytes: number, lengthBytes: number, space: 'free' | 'hold'): Promise<void>
+  layout(offsetBytes: number, lengthBytes: number, limit: number): MaybePromise<readonly Part[]>
+  flush(): Promise<void>
+  close(): void
+}
+
+interface Client {
+  readonly who: string
+  handles: number
+  /** Changes on their way. */
+  inFlight: number
+  fenced: boolean
+  drained: () => void
+}
+
+/** What is known of a volume while somebody has it open. */
+interface Shared {
+  readonly ino: number
+  name: string
+  sizeBytes: number
+  readonly clients: Map<string, Client>
+  writer: Client | undefined
+}
+
+const QUIET: ContentEffects = { touch: undefined, killSuidgid: false }
+
+export function openVolumes(parts: VolumeParts): Volumes {
+  const { engine, tree, data, clock } = parts
+  const shared = new Map<number, Shared>()
+  const ctx = backgroundContext()
+
+  const op = (): Op => {
+    const now = { sec: 0, nsec: 0 }
+    clock.realtime(now)
+    return { ctx: rootContext, now, check: false, session: engine.session }
+  }
+
+  const inoOf = async (name: string): Promise<number> => {
+    const ino = await tree.volume(engine.reader(ctx), name)
+    if (ino === undefined) throw missing(name)
+    return ino
+  }
+
+  const infoOf = async (name: string, ino: number): Promise<VolumeInfo> => {
+    const inode: Inode | undefined = await tree.inode(engine.reader(ctx), ino, NOW)
+    if (inode === undefined) throw missing(name)
+    const open = shared.get(ino)
+    let opens = 0
+    for (const { handles } of open?.clients.values() ?? []) opens += handles
+    return { name, sizeBytes: inode.sizeBytes, allocatedBytes: inode.allocatedBytes, createdSec: inode.btimeSec, inode: ino, writer: open?.writer?.who ?? null, opens }
+  }
+
+  const durable = async (): Promise<void> => engine.sync(ctx)
+
+  return {
+    async list() {
+      const out: VolumeInfo[] = []
+      for (const { name, ino } of await tree.volumes(engine.reader(ctx))) out.push(await infoOf(name, ino))
+      return out
+    },
+    info: async (name) => infoOf(name, await inoOf(name)),
+
+    async create(name, sizeBytes) {
+      checkVolumeName(name)
+      checkVolumeSize(sizeBytes)
+      const made = op()
+      const inode = await refusing(name, engine.transact(ctx, async (tx) => tree.makeVolume(tx, made, name, await tree.takeInodeNumbers(tx, 1), sizeBytes)))
+      await durable()
+      return infoOf(name, inode.ino)
+    },
+
+    async resize(name, sizeBytes, cut) {
+      checkVolumeSize(sizeBytes)
+      const ino = await inoOf(name)
+      const before = await infoOf(name, ino)
+      if (sizeBytes < before.sizeBytes) {
+        if (cut === 'keep') throw new VolumeError('usage', `Volume ${name} has ${before.sizeBytes} bytes, and a smaller one loses what lies behind ${sizeBytes}: make what is on it smaller first, then add --shrink.`)
+        if (before.opens > 0) throw inUse(name, shared.get(ino)!, 'make it smaller')
+      }
+      const { sizeBytes: now } = await data.truncate(ctx, ino, sizeBytes, QUIET)
+      const open = shared.get(ino)
+      if (open !== undefined) open.sizeBytes = now
+      await data.sync(ctx, ino)
+      await durable()
+      return infoOf(name, ino)
+    },
+
+    async rename(name, newName) {
+      checkVolumeName(newName)
+      const ino = await inoOf(name)
+      await refusing(newName, engine.transact(ctx, (tx) => tree.renameVolume(tx, name, newName)))
+      const open = shared.get(ino)
+      if (open !== undefined) open.name = newName
+      await durable()
+      return infoOf(newName, ino)
+    },
+
+    async remove(name) {
+      const ino = await inoOf(name)
+      const open = shared.get(ino)
+      if (open !== undefined) throw inUse(name, open, 'remove it')
+      const removing = op()
+      await refusing(name, engine.transact(ctx, (tx) => {
+        const there = shared.get(ino) // opened meanwhile
+        if (there !== undefined) throw inUse(name, there, 'remove it')
+        return tree.removeVolume(tx, removing, name)
+      }))
+      await durable()
+      parts.removed(ino)
+    },
+
+    async open(name, who) {
+      const ino = await inoOf(name)
+      const { sizeBytes } = await infoOf(name, ino)
+      let volume = shared.get(ino)
+      if (volume === undefined) shared.set(ino, (volume = { ino, name, sizeBytes, clients: new Map(), writer: undefined }))
+      let client = volume.clients.get(who)
+      if (client === undefined) volume.clients.set(who, (client = { who, handles: 0, inFlight: 0, fenced: false, drained: () => undefined }))
+      client.handles++
+      if (await tree.volume(engine.reader(ctx), name) !== ino) { // removed or renamed while we asked
+        leave(shared, volume, client)
+        throw missing(name)
+      }
+      return handleOf(data, engine, ctx, volume, client, () => leave(shared, volume, client))
+    },
+
+    async takeOver(name) {
+      const open = shared.get(await inoOf(name))
+      const writer = open?.writer
+      if (open === undefined || writer === undefined) return undefined
+      writer.fenced = true
+      open.writer = undefined
+      if (writer.inFlight > 0) await new Promise<void>((resolve) => (writer.drained = resolve))
+      return writer.who
+    }
+  }
+}
+
+function leave(shared: Map<number, Shared>, volume: Shared, client: Client): void {
+  if (--client.handles > 0) return
+  volume.clients.delete(client.who)
+  if (volume.writer === client) volume.writer = undefined
+  if (volume.clients.size === 0) shared.delete(volume.ino)
+}
+
+function handleOf(data: Data, engine: Engine, ctx: Context, volume: Shared, client: Client, left: () => void): OpenVolume {
+  const { ino } = volume
+  let closed = false
+
+  /** The lease, or why not. */
+  const take = (): void => {
+    if (volume.writer === client) return
+    if (closed || client.fenced) throw new PosixError('EIO', refusalOf(volume, client))
+    if (volume.writer !== undefined) throw new PosixError('EPERM', refusalOf(volume, client))
+    volume.writer = client
+  }
+
+  const done = (): void => {
+    if (--client.inFlight === 0) client.drained()
+  }
+
+  const change = async (work: () => Promise<Content>): Promise<void> => {
+    take()
+    client.inFlight++
+    try {
+      await work()
+    } finally {
+      done()
+    }
+  }
+
+  return {
+    get name() {
+      return volume.name
+    },
+    get sizeBytes() {
+      return volume.sizeBytes
+    },
+    get refusal() {
+      return refusalOf(volume, client)
+    },
+    read: (offset, length, into, at) => data.read(ctx, ino, NOW, offset, length, into, at),
+    write: (offset, from, at, length) => change(() => data.write(ctx, ino, offset, from, at, length, QUIET)),
+    trim: (offset, length) => change(() => data.punch(ctx, ino, offset, length, QUIET)),
+    zero: (offset, length, space) => change(() => (space === 'free' ? data.punch(ctx, ino, offset, length, QUIET) : data.zero(ctx, ino, offset, length, true, QUIET))),
+    layout: (offset, length, limit) => data.layout(ctx, ino, NOW, offset, length, limit),
+    async flush() {
+      const committed = engine.committedSeq()
+      await data.sync(ctx, ino)
+      if (engine.durableSeq() < committed) await engine.sync(ctx)
+    },
+    close() {
+      if (closed) return
+      closed = true
+      left()
+    }
+  }
+}
+
+function refusalOf(volume: Shared, client: Client): string | undefined {
+  if (client.fenced) return `Another client took over volume ${volume.name}: nothing of this one is written any more; connect again.`
+  const { writer } = volume
+  return writer === undefined || writer === client ? undefined : `Volume ${volume.name} is being written by ${writer.who}: disconnect it there, or take over (--takeover).`
+}
+
+const missing = (name: string): VolumeError => new VolumeError('missing', `There is no volume ${name}: \`ogee volume list\` names those that are there.`)
+
+function inUse(name: string, { clients }: Shared, what: string): VolumeError {
+  return new VolumeError('in-use', `Volume ${name} is in use by ${[...clients.keys()].join(', ')}: disconnect it there before you ${what}.`)
+}
+
+async function refusing<T>(name: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (e) {
+    if (!(e instanceof PosixError)) throw e
+    if (e.code === 'EEXIST') throw new VolumeError('exists', `There is a volume ${name} already: choose another name, or remove that one first (ogee volume rm POOL ${name}).`)
+    if (e.code === 'ENOENT') throw missing(name)
+    if (e.code === 'ENOTEMPTY') throw new VolumeError('in-use', `Volume ${name} has snapshots: remove them first (ogee snapshot list POOL ${name}).`)
+    throw e
+  }
+}
