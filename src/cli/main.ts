@@ -15,6 +15,7 @@ import { addInstall } from './commands/install.js'
 import { addMount } from './commands/mount.js'
 import { addStatus } from './commands/status.js'
 import { addSync } from './commands/sync.js'
+import { addVolume } from './commands/volume.js'
 import { addUmount } from './commands/umount.js'
 import { DAEMON_COMMAND } from './daemon/spawn.js'
 import { runHelper } from './helper.js'
@@ -38,8 +39,12 @@ Examples:
   ogee umount /mnt              returns when everything is durable
 
 Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
-  for (const add of [addMount, addUmount, addStatus, addDf, addFormat, addGrow, addFsck, addDoctor, addSync, addInstall]) add(program)
-  for (const command of program.commands) command.exitOverride().configureOutput({ outputError: () => {} }).showHelpAfterError(false)
+  for (const add of [addMount, addUmount, addStatus, addDf, addFormat, addGrow, addVolume, addFsck, addDoctor, addSync, addInstall]) add(program)
+  const quieten = (command: Command): void => {
+    command.exitOverride().configureOutput({ outputError: () => {} }).showHelpAfterError(false)
+    command.commands.forEach(quieten)
+  }
+  program.commands.forEach(quieten)
   return program
 }
 

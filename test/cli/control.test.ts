@@ -7,18 +7,22 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
-import { askGrow, askStatus, askSync, watchClosed } from '../../src/cli/daemon/client.js'
+import { askGrow, askStatus, askSync, askVolumes, watchClosed } from '../../src/cli/daemon/client.js'
 import { serveControl } from '../../src/cli/daemon/control.js'
 import type { ControlHandlers } from '../../src/cli/daemon/control.js'
 import type { Status } from '../../src/cli/daemon/messages.js'
+import type { VolumeAsk } from '../../src/cli/volume-asks.js'
 import { Refusal } from '../../src/pool/index.js'
+import { VolumeError } from '../../src/volume/index.js'
 
 const status: Status = {
   version: '1.2.3', pid: 77, pool: '/p', name: 'n', uuid: 'u', state: 'serving', device: '0:40', uid: 0, options: ['relatime'],
   mounts: [{ dir: '/m', options: ['rw'] }], space: { sizeBytes: 3, usedBytes: 1, freeBytes: 2 }, inodes: 4, openFiles: null, openDirectories: null,
   dirtyBytes: 5, uptimeSec: 6.5, requests: 7, latency: { mode: 'auto', inForce: false }, engine: { kind: 'lmdb', failed: null }
 }
-const handlers: ControlHandlers = { status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes) }
+const handlers: ControlHandlers = { status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes),
+  volumes: (ask) => ask.do === 'rm' ? Promise.reject(new VolumeError('in-use', 'Volume v is in use: leave it.')) : Promise.resolve({ volumes: [], fenced: JSON.stringify(ask) })
+}
 
 function folderFor(t: TestContext, under = ''): string {
   const top = mkdtempSync(join(tmpdir(), 'ogee-control-'))
@@ -35,6 +39,10 @@ test('questions and answers, however long the path of the folder is', async (t) 
   assert.deepEqual(await askStatus(folder), status)
   assert.deepEqual(await askSync(folder), { durable: true })
   assert.deepEqual(await askGrow(folder, 4096), { sizeBytes: 4096 })
+  const asks: VolumeAsk[] = [
+    { do: 'list' }, { do: 'info', name: 'a&b=c' }, { do: 'create', name: 'v', size: 512 }, { do: 'resize', name: 'v', size: 2 ** 44, cut: 'cut' }, { do: 'rename', name: 'v', to: 'w' }]
+  for (const ask of asks) assert.deepEqual(await askVolumes(folder, ask), { volumes: [], fenced: JSON.stringify(ask) })
+  await assert.rejects(askVolumes(folder, { do: 'rm', name: 'v' }), refusedAs('in-use', /leave it/))
   await control.closed(undefined)
   assert.equal(await askStatus(folder), undefined)
 })

@@ -8,9 +8,12 @@ import { request as httpRequest } from 'node:http'
 import type { IncomingMessage } from 'node:http'
 import type * as z from 'zod'
 import { holderText, lockState, Refusal, SOCKET_FILE } from '../../pool/index.js'
+import type { Reason } from '../../pool/index.js'
 import { close, ERRNO, errnoOf, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
 import type { Status } from './messages.js'
-import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
+import { encodeAsk } from '../volume-asks.js'
+import type { VolumeAnswer, VolumeAsk } from '../volume-asks.js'
+import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
 
 const ANSWER_MS = 10_000
 const SYNC_MS = 600_000
@@ -91,7 +94,7 @@ async function askJson<T>(folder: string, question: Question, form: (f: typeof i
   const parsed = form(known).safeParse(json)
   if (parsed.success) return parsed.data
   const failure = known.Failure.safeParse(json)
-  if (failure.success) throw new Refusal('failed', failure.data.error)
+  if (failure.success) throw new Refusal((failure.data.reason ?? 'failed') as Reason, failure.data.error)
   throw new Refusal('failed', `The daemon of pool ${folder} speaks another version of Ogee: unmount and mount again.`)
 }
 
@@ -105,6 +108,10 @@ export const askSync = (folder: string): Promise<{ durable: true } | undefined> 
 /** Resolves when the pool has its new size; undefined if there is no daemon. */
 export const askGrow = (folder: string, sizeBytes: number): Promise<{ sizeBytes: number } | undefined> =>
   askJson(folder, { method: 'POST', path: `${GROW_PATH}?size=${sizeBytes}`, timeoutMs: SYNC_MS }, (f) => f.Grown)
+
+/** Undefined if there is no daemon. */
+export const askVolumes = (folder: string, ask: VolumeAsk): Promise<VolumeAnswer | undefined> =>
+  askJson(folder, { method: 'POST', path: `${VOLUMES_PATH}?${encodeAsk(ask)}`, timeoutMs: SYNC_MS }, (f) => f.Volumes)
 
 export interface ClosedWatch {
   /** Resolves when the daemon has begun to close. */

@@ -7,16 +7,20 @@
 import { chmodSync, rmSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { Server, ServerResponse } from 'node:http'
-import { SOCKET_FILE } from '../../pool/index.js'
+import { Refusal, SOCKET_FILE } from '../../pool/index.js'
 import { check, close, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
 import type { Closing, Status } from './messages.js'
-import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH } from './paths.js'
+import { decodeAsk } from '../volume-asks.js'
+import type { VolumeAnswer, VolumeAsk } from '../volume-asks.js'
+import { VolumeError } from '../../volume/index.js'
+import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
 
 export interface ControlHandlers {
   status(): Promise<Status>
   sync(): Promise<void>
   /** Answers the new size. */
   grow(sizeBytes: number): Promise<number>
+  volumes(ask: VolumeAsk): Promise<VolumeAnswer>
 }
 
 export interface Control {
@@ -34,7 +38,7 @@ export async function serveControl(folder: string, handlers: ControlHandlers): P
     response.writeHead(status, JSON_HEADERS).end(`${JSON.stringify(body)}\n`)
   }
   const failed = (response: ServerResponse, e: unknown): void =>
-    answer(response, 500, { error: e instanceof Error ? e.message : String(e) })
+    answer(response, 500, { error: e instanceof Error ? e.message : String(e), ...(e instanceof Refusal || e instanceof VolumeError ? { reason: e.reason } : {}) })
 
   const server: Server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000, keepAliveTimeout: 1, maxHeaderSize: 8192 }, (request, response) => {
     request.resume()
@@ -50,6 +54,9 @@ export async function serveControl(folder: string, handlers: ControlHandlers): P
       case `POST ${GROW_PATH}`:
         handlers.grow(Number(new URLSearchParams(query).get('size'))).then((sizeBytes) => answer(response, 200, { sizeBytes }), (e: unknown) => failed(response, e))
         return
+      case `POST ${VOLUMES_PATH}`:
+        Promise.resolve(query).then(decodeAsk).then((ask) => handlers.volumes(ask)).then((volumes) => answer(response, 200, volumes), (e: unknown) => failed(response, e))
+        return
       case `GET ${CLOSED_PATH}`:
         response.writeHead(200, { 'content-type': 'application/x-ndjson', connection: 'close' })
         response.write('\n')
@@ -57,7 +64,7 @@ export async function serveControl(folder: string, handlers: ControlHandlers): P
         response.on('close', () => waiting.delete(response))
         return
       default:
-        answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, POST ${GROW_PATH}?size=BYTES, GET ${CLOSED_PATH}.` })
+        answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, POST ${GROW_PATH}?size=BYTES, POST ${VOLUMES_PATH}?do=WHAT, GET ${CLOSED_PATH}.` })
     }
   })
 

@@ -14,6 +14,7 @@ import { canonicalOptions } from '../options.js'
 import { EXIT_FAILED, sentence, version } from '../output.js'
 import { removeNote, writeNote } from '../registry.js'
 import { unmount } from '../unmounting.js'
+import { answerVolumes } from '../volume-asks.js'
 import { askStatus } from './client.js'
 import { serveControl } from './control.js'
 import type { Control } from './control.js'
@@ -90,6 +91,7 @@ async function serve(s: Serving): Promise<number> {
   const control = await serveControl(spec.pool, {
     sync: () => pool.sync(),
     grow: (sizeBytes) => pool.grow(sizeBytes),
+    volumes: (ask) => answerVolumes(pool.volumes, ask),
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,
       device: door.device, uid: process.getuid?.() ?? 0, options: canonicalOptions(spec.options),

@@ -32,7 +32,13 @@ export type Status = z.infer<typeof Status>
 
 export const Grown = z.object({ sizeBytes: z.number() })
 export const Synced = z.object({ durable: z.literal(true) })
-export const Failure = z.object({ error: z.string() })
+export const Volumes = z.object({
+  volumes: z.array(z.object({
+    name: z.string(), sizeBytes: z.number(), allocatedBytes: z.number(), createdSec: z.number(), inode: z.number(), writer: z.string().nullable(), opens: z.number()
+  })),
+  fenced: z.string().nullable()
+})
+export const Failure = z.object({ error: z.string(), reason: z.string().optional() })
 export const Closing = z.union([z.object({ closing: z.literal(true) }), z.object({ closed: z.literal(true) }), Failure])
 export type Closing = z.infer<typeof Closing>
 

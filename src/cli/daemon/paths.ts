@@ -3,5 +3,7 @@ export const STATUS_PATH = '/v1/status'
 export const SYNC_PATH = '/v1/sync'
 /** Answered when the pool is closed; `{closing: true}` comes first, as soon as closing starts. One JSON value a line. */
 export const CLOSED_PATH = '/v1/closed'
+/** POST with ?do=create&name=...: see ../volume-asks.ts. */
+export const VOLUMES_PATH = '/v1/volumes'
 /** POST with ?size=BYTES. */
 export const GROW_PATH = '/v1/grow'
