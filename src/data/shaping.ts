@@ -232,7 +232,8 @@ async function fill(floor: Floor, ctx: Context, map: FileMap, gaps: readonly Gap
 async function fillGaps(floor: Floor, ctx: Context, file: File, gaps: readonly Gap[], ref: FileRef, effects: ContentEffects,
   last: (editor: Editor, tx: Tx, before: Content) => number): Promise<Content> {
   const total = gaps.reduce((sum, g) => sum + g.to - g.from, 0)
-  if (total > floor.store.status().freeBytes) throw new PosixError('ENOSPC')
+  const { freeBytes, keptBytes } = floor.store.status()
+  if (total > freeBytes - keptBytes) throw new PosixError('ENOSPC')
   const area = Math.max(file.content!.sizeBytes, total) < SMALL_FILE_BYTES ? 'small' : 'large'
   const slices: Gap[][] = [[]]
   let bytes = 0

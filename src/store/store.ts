@@ -62,6 +62,8 @@ export interface StoreStatus {
   readonly sizeBytes: number
   readonly usedBytes: number
   readonly freeBytes: number
+  /** Of what is free: kept for the flush of bytes that were promised a place, and for no new ones. */
+  readonly keptBytes: number
   /** Bytes written and not yet synced. */
   readonly dirtyBytes: number
   /** Free extents inside groups in use: how fragmented the free space is (of the groups looked at since the opening). */

@@ -100,14 +100,14 @@ export function attributesOf(core: Core, { atimes, orphans, writeout, mayWrite }
     }),
 
     statfs: (ctx) => then(orphans.soon(), () => then(tree.usage(readerOf(core, ctx)), (usage) => {
-      const { sizeBytes, freeBytes } = core.store.status()
+      const { sizeBytes, freeBytes, keptBytes } = core.store.status()
       const free = Math.floor(freeBytes / BLOCK_BYTES)
       const filesFree = Math.floor(freeBytes / BYTES_PER_INODE)
       return {
         blockBytes: BLOCK_BYTES,
         blocks: Math.floor(sizeBytes / BLOCK_BYTES),
         blocksFree: free,
-        blocksAvailable: free,
+        blocksAvailable: Math.floor(Math.max(0, freeBytes - keptBytes) / BLOCK_BYTES),
         files: usage.inodes + filesFree,
         filesFree,
         nameMaxBytes: NAME_MAX_BYTES,

@@ -45,7 +45,7 @@ async function formatTree(engine: Engine, tree: Tree, clock: Clock, mode = 0o755
 const unused = (): never => {
   throw new Error('the plain data floor asks no store')
 }
-const STORE_STATUS: StoreStatus = { sizeBytes: 2 ** 30, usedBytes: 2 ** 28, freeBytes: 2 ** 30 - 2 ** 28, dirtyBytes: 0, freeExtents: 1, failed: undefined }
+const STORE_STATUS: StoreStatus = { sizeBytes: 2 ** 30, usedBytes: 2 ** 28, freeBytes: 2 ** 30 - 2 ** 28, keptBytes: 2 ** 20, dirtyBytes: 0, freeExtents: 1, failed: undefined }
 const noStore: Store = {
   kind: 'space', allocate: unused, release: unused, commitAllocated: unused, commitFreed: unused, freed: unused, read: unused, write: unused, hold: unused, unhold: unused,
   sync: unused, grow: unused, status: () => STORE_STATUS, close: () => Promise.resolve(),

@@ -40,6 +40,8 @@ export interface Allocator {
   reap(): boolean
   usedUnits(): number
   freeUnits(): number
+  /** Of the free units: those that only bytes with a promise get. */
+  keptUnits(): number
   fragments(): number
 }
 
@@ -383,6 +385,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     },
     usedUnits: () => used - pendingUnits,
     freeUnits: () => Math.max(0, total() - used + pendingUnits - held),
+    keptUnits: () => Math.min(reserve, Math.max(0, total() - used + pendingUnits - held)),
     fragments: () => groups.runs.small.count() + groups.runs.large.count()
   }
 }

@@ -251,7 +251,7 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
     },
     status: () => ({
       sizeBytes: sizeOf(), usedBytes: allocator.usedUnits() * UNIT_BYTES, freeBytes: allocator.freeUnits() * UNIT_BYTES,
-      dirtyBytes, freeExtents: allocator.fragments(), failed
+      keptBytes: allocator.keptUnits() * UNIT_BYTES, dirtyBytes, freeExtents: allocator.fragments(), failed
     }),
     close() {
       closed ??= (async () => {
