@@ -12,6 +12,7 @@
  */
 import { close, ERRNO, errnoName, errnoOf, read, watchReadable, write } from '../sys/index.js'
 import type { Clock, CoreHold, Watch } from '../sys/index.js'
+import type { Node } from '../vfs/index.js'
 import { writeOutHeader } from './codec-header.js'
 import type { Frame } from './frames.js'
 import { Notifier } from './notify.js'
@@ -25,6 +26,7 @@ const PROMISE_JOBS_MAX = 32 // steps that handlers may take between two looks: 0
 const SPIN_US_MIN = 1
 const HOLD_REQUESTS = 8
 const HOLD_US = 8000
+const NO_PAGES = -1
 
 export interface ChannelOptions {
   readonly clock: Clock
@@ -197,6 +199,10 @@ class Device implements ReplySink {
 
   free(frame: Frame): void {
     this.session.frames.giveRequest(frame)
+  }
+
+  stale(node: Node): Promise<unknown> {
+    return this.notifier.invalInode(node, NO_PAGES, 0)
   }
 
   /** A reply that the kernel does not understand is a mistake of ours: the caller gets EIO and does not wait for ever. */

@@ -9,6 +9,7 @@ import type { OperationTable } from './operation.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
 import type { Session } from './session.js'
+import { forgotten } from './stale.js'
 
 const BODY = p.IN_HEADER_BYTES
 const OUT = p.OUT_HEADER_BYTES
@@ -122,14 +123,14 @@ function ioctl(s: Session, r: Request): void {
     s.settle(r, s.vfs.getflags(r.ctx, r.node), answerFlags)
   } else if (isSetFlags(command)) {
     if (inSize !== 4 && inSize !== 8) throw new PosixError('EINVAL')
-    s.settle(r, s.vfs.setflags(r.ctx, r.node, v.getUint32(data, true)), answerIoctlDone)
+    s.settle(r, forgotten(s, r.node, s.vfs.setflags(r.ctx, r.node, v.getUint32(data, true))), answerIoctlDone)
   } else if (isGetFsxattr(command)) {
     if (outSize !== FSXATTR_BYTES) throw new PosixError('EINVAL')
     s.settle(r, s.vfs.getflags(r.ctx, r.node), answerFsxattr)
   } else if (isSetFsxattr(command)) {
     if (inSize !== FSXATTR_BYTES) throw new PosixError('EINVAL')
     const asked = v.getUint32(data, true)
-    s.settle(r, setFsxattr(s, r.ctx, r.node, (before) => flagsOfFsxattr(asked, before)), answerIoctlDone)
+    s.settle(r, forgotten(s, r.node, setFsxattr(s, r.ctx, r.node, (before) => flagsOfFsxattr(asked, before))), answerIoctlDone)
   } else s.answerError(r, ERRNO.ENOTTY)
 }
 

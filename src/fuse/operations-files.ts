@@ -8,6 +8,7 @@ import { fileFlags, truncateOpened } from './operations-names.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
 import type { Session } from './session.js'
+import { disarming, forgotten } from './stale.js'
 
 const BODY = p.IN_HEADER_BYTES
 const OUT = p.OUT_HEADER_BYTES
@@ -96,8 +97,10 @@ function write(s: Session, r: Request): void {
   const handle = c.handleOf(v, BODY)
   const offset = c.writeOffset(v, BODY)
   const from = r.frame.bytes
-  s.settle(r, (flags & O_DSYNC) !== 0 ? writeSynced(s, r.ctx, r.node, handle, offset, from, at, size, how, flags)
-    : s.vfs.write(r.ctx, r.node, handle, offset, from, at, size, how), answerWritten)
+  const { ctx, node } = r
+  const written = (): number | Promise<number> => ((flags & O_DSYNC) !== 0 ? writeSynced(s, ctx, node, handle, offset, from, at, size, how, flags)
+    : s.vfs.write(ctx, node, handle, offset, from, at, size, how))
+  s.settle(r, kills ? disarming(s, ctx, node, written) : written(), answerWritten)
 }
 
 function answerSeek(s: Session, r: Request, offset: number): void {
@@ -122,9 +125,12 @@ function answerCopied(s: Session, r: Request, bytes: number): void {
 function copy(s: Session, r: Request): void {
   const v = r.frame.view
   if (c.copyFlags(v, BODY) !== 0) throw new PosixError('EINVAL')
-  s.settle(r, s.vfs.copyFileRange(r.ctx, r.node, c.copyFromHandle(v, BODY), c.copyFromOffset(v, BODY),
-    c.copyToNode(v, BODY), c.copyToHandle(v, BODY), c.copyToOffset(v, BODY),
-    Math.min(c.copyLength(v, BODY), COPY_BYTES_MAX)), answerCopied)
+  const { ctx, node } = r
+  const [fromHandle, fromOffset, toNode, toHandle, toOffset] =
+    [c.copyFromHandle(v, BODY), c.copyFromOffset(v, BODY), c.copyToNode(v, BODY), c.copyToHandle(v, BODY), c.copyToOffset(v, BODY)]
+  const length = Math.min(c.copyLength(v, BODY), COPY_BYTES_MAX)
+  const copied = (): number | Promise<number> => s.vfs.copyFileRange(ctx, node, fromHandle, fromOffset, toNode, toHandle, toOffset, length)
+  s.settle(r, forgotten(s, node, ctx.uid === 0 ? copied() : disarming(s, ctx, toNode, copied)), answerCopied) // the source's atime moves
 }
 
 function answerDirectory(s: Session, r: Request): void {
@@ -157,8 +163,10 @@ export const fileOperations: OperationTable = [
     s.settle(r, s.vfs.fsync(r.ctx, r.node, c.handleOf(r.frame.view, BODY), dataOnly(r)), s.answerNothing) }],
   [p.FALLOCATE, { bodyBytes: c.FALLOCATE_IN_BYTES, run(s, r) {
     const v = r.frame.view
-    s.settle(r, s.vfs.fallocate(r.ctx, r.node, c.handleOf(v, BODY), c.fallocateMode(v, BODY), c.fallocateOffset(v, BODY),
-      c.fallocateLength(v, BODY)), s.answerNothing)
+    const { ctx, node } = r
+    const [handle, mode, offset, length] = [c.handleOf(v, BODY), c.fallocateMode(v, BODY), c.fallocateOffset(v, BODY), c.fallocateLength(v, BODY)]
+    const changed = (): void | Promise<void> => s.vfs.fallocate(ctx, node, handle, mode, offset, length)
+    s.settle(r, ctx.uid === 0 ? changed() : disarming(s, ctx, node, changed), s.answerNothing)
   } }],
   [p.LSEEK, { bodyBytes: c.LSEEK_IN_BYTES, run: lseek }],
   [p.COPY_FILE_RANGE, { bodyBytes: c.COPY_IN_BYTES, run: copy }],

@@ -12,6 +12,7 @@ import type { OperationTable } from './operation.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
 import type { Session } from './session.js'
+import { disarming } from './stale.js'
 
 const BODY = p.IN_HEADER_BYTES
 const OUT = p.OUT_HEADER_BYTES
@@ -58,7 +59,7 @@ const TRUNCATE_AND_KILL: SetAttr = {
 /** O_TRUNC by a caller who may not keep the setuid bits (OPEN_KILL_SUIDGID): vfs.open has no word for it, setattr has. */
 export async function truncateOpened<T extends Opened>(s: Session, ctx: Context, node: number, opened: T): Promise<T> {
   try {
-    await s.vfs.setattr(ctx, node, TRUNCATE_AND_KILL, opened.handle)
+    await disarming(s, ctx, node, () => s.vfs.setattr(ctx, node, TRUNCATE_AND_KILL, opened.handle))
   } catch (e) {
     s.releaseUnsent(opened.handle, node)
     throw e

@@ -28,6 +28,8 @@ export interface ReplySink {
   send(frame: Frame, length: number): number
   /** The frame that `handle` kept is the caller's again. */
   free(frame: Frame): void
+  /** The kernel drops the attributes that it keeps of the node; resolves when it did, or had none. */
+  stale(node: Node): Promise<unknown>
 }
 
 export interface SessionOptions extends InitOptions {
@@ -183,6 +185,11 @@ export class Session {
 
   readonly answerNothing = (_s: Session, r: Request): void => {
     this.send(r, this.out, p.OUT_HEADER_BYTES, 0)
+  }
+
+  /** The kernel drops the attributes that it keeps of the node. */
+  async stale(node: Node): Promise<void> {
+    await this.sink.stale(node)
   }
 
   /** The kernel did not take the answer to an OPEN: nobody else will release the handle. */

@@ -33,16 +33,16 @@ function recorder(answers: Record<string, unknown>): { vfs: Vfs, calls: [string,
 const caller: Caller = { node: 0x3_0000_0007, uid: 1001, gid: 1002, pid: 1003 }
 const BIG = 0x5_0000_0000 // what does not fit 32 bits
 
-/** Runs one request; answers the vfs call (without its context) and the reply's body. */
-function run(answers: Record<string, unknown>, opcode: number, ...body: Buffer[]): { args: unknown[], body: Buffer, ctx: Context } {
-  const { vfs, calls } = recorder(answers)
+/** Runs one request; answers the vfs call (without its context; a look at the attributes may come before it), the reply's body, and whose attributes the kernel dropped. */
+async function run(answers: Record<string, unknown>, opcode: number, ...body: Buffer[]): Promise<{ args: unknown[], body: Buffer, ctx: Context, stale: number[] }> {
+  const { vfs, calls } = recorder({ getattr: attr, ...answers })
   const kernel = new Kernel(vfs)
   kernel.init()
-  const reply = kernel.askNow(opcode, caller, ...body)
+  const reply = await kernel.ask(opcode, caller, ...body)
   assert.equal(reply.error, 0)
-  assert.equal(calls.length, 1, JSON.stringify(calls))
-  const [name, ctx, ...args] = calls[0]
-  return { args: [name, ...args], body: reply.body, ctx }
+  const [name, ctx, ...args] = calls.pop()!
+  assert.ok(calls.every(([other]) => other === 'getattr'), JSON.stringify(calls))
+  return { args: [name, ...args], body: reply.body, ctx, stale: kernel.staleNodes }
 }
 
 const shownAttr = { ino: attr.ino, size: attr.sizeBytes, blocks: attr.blocks512, atime: -10, mtime: 0x1_0000_000c, ctime: 14,
@@ -133,9 +133,9 @@ const cases: Case[] = [
 ]
 
 describe('codecs', () => {
-  for (const c of cases) test(c.title, () => {
+  for (const c of cases) test(c.title, async () => {
     const method = String(c.asks[0])
-    const { args, body, ctx } = run({ [method]: c.answer }, c.opcode, ...c.body)
+    const { args, body, ctx } = await run({ [method]: c.answer }, c.opcode, ...c.body)
     assert.deepEqual(args, c.asks)
     assert.deepEqual([ctx.uid, ctx.gid, ctx.pid], [1001, 1002, 1003])
     let at = 0
@@ -146,31 +146,31 @@ describe('codecs', () => {
     }
   })
 
-  test('answers without a structure', () => {
-    assert.equal(run({ readlink: '/t/\xe4' }, 5).body.toString('latin1'), '/t/\xe4')
-    assert.equal(run({ getxattr: Buffer.from('v\0w') }, 22, pack('getxattr_in', { size: 3 }), cString('user.a')).body.toString(), 'v\0w')
-    assert.equal(run({ listxattr: ['user.a', 'user.b'] }, 23, pack('getxattr_in', { size: 14 })).body.toString(), 'user.a\0user.b\0')
-    assert.deepEqual(unpack('getxattr_out', run({ listxattr: ['user.a', 'user.b'] }, 23, pack('getxattr_in', { size: 0 })).body), { size: 14, padding: 0 })
-    const flags = run({ getflags: 0x50 }, 39, pack('ioctl_in', { cmd: 0x80086601, out_size: 8 })).body
+  test('answers without a structure', async () => {
+    assert.equal((await run({ readlink: '/t/\xe4' }, 5)).body.toString('latin1'), '/t/\xe4')
+    assert.equal((await run({ getxattr: Buffer.from('v\0w') }, 22, pack('getxattr_in', { size: 3 }), cString('user.a'))).body.toString(), 'v\0w')
+    assert.equal((await run({ listxattr: ['user.a', 'user.b'] }, 23, pack('getxattr_in', { size: 14 }))).body.toString(), 'user.a\0user.b\0')
+    assert.deepEqual(unpack('getxattr_out', (await run({ listxattr: ['user.a', 'user.b'] }, 23, pack('getxattr_in', { size: 0 }))).body), { size: 14, padding: 0 })
+    const flags = (await run({ getflags: 0x50 }, 39, pack('ioctl_in', { cmd: 0x80086601, out_size: 8 }))).body
     assert.deepEqual([flags.length, flags.readUInt32LE(16), flags.readUInt32LE(20)], [24, 0x50, 0])
-    const fsx = run({ getflags: 0x10 | 0x20 | 0x80 }, 39, pack('ioctl_in', { cmd: 0x801c581f, out_size: 28 })).body
+    const fsx = (await run({ getflags: 0x10 | 0x20 | 0x80 }, 39, pack('ioctl_in', { cmd: 0x801c581f, out_size: 28 }))).body
     assert.deepEqual([fsx.length, fsx.readUInt32LE(16)], [44, 0x08 | 0x10 | 0x40])
   })
 
-  test('setattr', () => {
+  test('setattr', async () => {
     const seen: Record<string, unknown>[] = []
-    const { args, body } = run({ setattr: (_c: Context, _n: number, set: object) => { seen.push({ ...set }); return attr } }, 4,
+    const { args, body } = await run({ setattr: (_c: Context, _n: number, set: object) => { seen.push({ ...set }); return attr } }, 4,
       pack('setattr_in', { valid: 0xfff, fh: BIG, size: BIG + 1, lock_owner: 0xffff_ffff_ffff_ffffn, atime: -5, mtime: BIG + 2, ctime: 9,
         atimensec: 21, mtimensec: 22, ctimensec: 23, mode: 0o644, unused4: 24, uid: 25, gid: 26 }))
     assert.deepEqual([args[0], args[1], args[3]], ['setattr', node, BIG])
     assert.deepEqual(seen[0], { valid: 0xdbf, handle: BIG, sizeBytes: BIG + 1, atimeSec: -5, mtimeSec: BIG + 2, ctimeSec: 9, atimeNsec: 21,
       mtimeNsec: 22, ctimeNsec: 23, mode: 0o644, uid: 25, gid: 26 })
     assert.deepEqual(unpack('attr_out', body), shownAttrOut)
-    assert.equal(run({ setattr: attr }, 4, pack('setattr_in', { valid: 1, fh: BIG })).args[3], 0) // FATTR_FH is not set
+    assert.equal((await run({ setattr: attr }, 4, pack('setattr_in', { valid: 1, fh: BIG }))).args[3], 0) // FATTR_FH is not set
   })
 
-  test('read', () => {
-    const { args, body } = run({ read: (_c: Context, _n: number, _h: number, _o: number, _l: number, into: Uint8Array, at: number) => {
+  test('read', async () => {
+    const { args, body } = await run({ read: (_c: Context, _n: number, _h: number, _o: number, _l: number, into: Uint8Array, at: number) => {
       into.set(Buffer.from('bytes'), at)
       return 5
     } }, 15, pack('read_in', { fh: BIG, offset: BIG + 1, size: 4096, read_flags: 2, lock_owner: 3, flags: 4 }))
@@ -178,24 +178,24 @@ describe('codecs', () => {
     assert.equal(body.toString(), 'bytes')
   })
 
-  test('write', () => {
+  test('write', async () => {
     const got: unknown[] = []
     const write = (_c: Context, ...rest: unknown[]): number => {
       const [n, h, o, from, at, length, how] = rest as [number, number, number, Buffer, number, number, object]
       got.push(n, h, o, from.toString('latin1', at, at + length), how)
       return length
     }
-    const send = (flags: number, writeFlags: number): Buffer => run({ write }, 16, pack('write_in',
-      { fh: BIG, offset: BIG + 1, size: 4, write_flags: writeFlags, lock_owner: 7, flags }), Buffer.from('data')).body
-    assert.deepEqual(unpack('write_out', send(1, 0)), { size: 4, padding: 0 })
+    const send = async (flags: number, writeFlags: number): Promise<Buffer> => (await run({ write }, 16, pack('write_in',
+      { fh: BIG, offset: BIG + 1, size: 4, write_flags: writeFlags, lock_owner: 7, flags }), Buffer.from('data'))).body
+    assert.deepEqual(unpack('write_out', await send(1, 0)), { size: 4, padding: 0 })
     assert.deepEqual(got.splice(0), [node, BIG, BIG + 1, 'data', { killSuidgid: false, append: false }])
-    send(0o2001, 4)
+    await send(0o2001, 4)
     assert.deepEqual(got.splice(0)[4], { killSuidgid: true, append: true })
-    send(0o2001, 1) // from the page cache: it has its place
+    await send(0o2001, 1) // from the page cache: it has its place
     assert.deepEqual(got.splice(0)[4], { killSuidgid: false, append: false })
   })
 
-  test('readdir and readdirplus', () => {
+  test('readdir and readdirplus', async () => {
     const readdir = (_c: Context, _n: number, _h: number, high: number, low: number, sink: DirectorySink, plus: boolean): void => {
       assert.deepEqual([high, low], [0x7fff_ffff, 0x8000_0001])
       assert.ok(sink.entry('.', 71, 0o040000, 0, 1, undefined))
@@ -203,21 +203,33 @@ describe('codecs', () => {
       assert.ok(!sink.entry('x'.repeat(255), 73, 0o120000, 1, 2, plus ? attr : undefined))
     }
     const body = pack('read_in', { fh: BIG, offset: 0x7fff_ffff_8000_0001n, size: 340 })
-    const plain = run({ readdir }, 28, body).body
+    const plain = (await run({ readdir }, 28, body)).body
     assert.equal(plain.length, 32 + 32)
     assert.deepEqual(unpack('dirent', plain), { ino: 71, off: 1, namelen: 1, type: 4 })
     assert.deepEqual(unpack('dirent', plain.subarray(32)), { ino: 72, off: 0x1234_89ab_cdef, namelen: 6, type: 8 })
     assert.equal(plain.toString('latin1', 56, 64), 'name9\xe9\0\0')
-    const plus = run({ readdir }, 44, body).body
+    const plus = (await run({ readdir }, 44, body)).body
     assert.equal(plus.length, 2 * (128 + 32))
     assert.equal(unpack('entry_out', plus).nodeid, 0)
     assert.deepEqual(unpack('entry_out', plus.subarray(160)), shownEntry)
     assert.deepEqual(unpack('dirent', plus.subarray(160 + 128)), { ino: 72, off: 0x1234_89ab_cdef, namelen: 6, type: 8 })
   })
 
-  test('copy_file_range_64 answers 64 bits', () => {
-    const { body } = run({ copyFileRange: 4000 }, 53, pack('copy_file_range_in', { len: 4097 }))
+  test('copy_file_range_64 answers 64 bits', async () => {
+    const { body } = await run({ copyFileRange: 4000 }, 53, pack('copy_file_range_in', { len: 4097 }))
     assert.equal(body.readBigUInt64LE(0), 4000n)
+  })
+
+  test('the kernel drops what it keeps of attributes that change behind its back', async () => {
+    const armed = { getattr: { ...attr, mode: 0o106755 }, write: 4, fallocate: undefined, copyFileRange: 4, setflags: undefined }
+    const write = (writeFlags: number): Buffer[] => [pack('write_in', { size: 4, write_flags: writeFlags }), Buffer.from('data')]
+    const copy = pack('copy_file_range_in', { len: 4, nodeid_out: 9 })
+    assert.deepEqual((await run(armed, 16, ...write(4))).stale, [node])
+    assert.deepEqual((await run(armed, 16, ...write(0))).stale, [])
+    assert.deepEqual((await run({ write: 4 }, 16, ...write(4))).stale, [])
+    assert.deepEqual((await run(armed, 43, pack('fallocate_in', { length: 4 }))).stale, [node])
+    assert.deepEqual((await run(armed, 47, copy)).stale, [9, node])
+    assert.deepEqual((await run(armed, 39, pack('ioctl_in', { cmd: 0x40086602, in_size: 4 }), Buffer.from([0x20, 0, 0, 0]))).stale, [node])
   })
 
   test('groups come with requests that create, and only there', () => {

@@ -139,6 +139,8 @@ const frames = new FramePool() // shared by all: making a megabyte for each test
 export class Kernel implements ReplySink {
   readonly session: Session
   readonly replies: Reply[] = []
+  /** Whose attributes it was told to drop. */
+  readonly staleNodes: number[] = []
   /** What the next sends answer instead of the length. */
   refuseReplies = 0
   private unique = 0n
@@ -166,6 +168,11 @@ export class Kernel implements ReplySink {
   free(frame: Frame): void {
     assert.ok(this.kept.delete(frame), 'a frame is given back once, and only if it was kept')
     this.session.frames.giveRequest(frame)
+  }
+
+  stale(node: number): Promise<void> {
+    this.staleNodes.push(node)
+    return Promise.resolve()
   }
 
   get keptFrames(): number {

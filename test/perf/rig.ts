@@ -78,7 +78,8 @@ export async function openRig(): Promise<Rig> {
       arrived()
       return length
     },
-    free: (given) => session.frames.giveRequest(given)
+    free: (given) => session.frames.giveRequest(given),
+    stale: () => Promise.resolve()
   }
   const session: Session = new Session({
     vfs: pool.vfs, clock, opens: false, writebackCache: false, maxBackground: 64, negativeValidMs: 1000, requestTimeoutMs: Infinity, interrupts: false,
