@@ -66,7 +66,8 @@ function answerLength(s: Session, r: Request, length: number): boolean {
   return false
 }
 
-function answerXattr(s: Session, r: Request, value: Uint8Array): void {
+function answerXattr(s: Session, r: Request, value: Uint8Array | undefined): void {
+  if (value === undefined) return s.answerError(r, ERRNO.ENODATA)
   if (answerLength(s, r, value.length)) return
   s.out.bytes.set(value, OUT)
   s.answer(r, value.length)

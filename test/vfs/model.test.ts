@@ -101,7 +101,7 @@ async function shownPool(vfs: Vfs, inos: readonly number[]): Promise<string> {
     const text = kind === 'link' ? Buffer.from(await vfs.readlink(root, ino)) : bytes
     const entries = kind === 'dir' && attr.nlink > 0 ? await entriesOf(vfs, ino) : []
     const xattrs: [string, string][] = []
-    for (const name of await vfs.listxattr(root, ino)) xattrs.push([name, Buffer.from(await vfs.getxattr(root, ino, name)).toString()])
+    for (const name of await vfs.listxattr(root, ino)) xattrs.push([name, Buffer.from((await vfs.getxattr(root, ino, name))!).toString()])
     lines.push(describeNode(ino, kind, attr.nlink, attr.mode & 0o7777, text, entries, xattrs))
   }
   return lines.join('\n')
