@@ -90,11 +90,11 @@ function write(s: Session, r: Request): void {
   if (size > p.TRANSFER_BYTES_MAX) throw new PosixError('EINVAL')
   r.need(at, size)
   const fuseFlags = c.writeFuseFlags(v, BODY)
-  const cached = (fuseFlags & p.WRITE_CACHE) !== 0 // pages of a mapping: they have a place, whatever open file is named
+  const cached = (fuseFlags & p.WRITE_CACHE) !== 0 // pages of the cache: they have a place, even if the open file that is named appends
   const flags = cached ? 0 : c.writeOpenFlags(v, BODY)
   const kills = (fuseFlags & p.WRITE_KILL_SUIDGID) !== 0
   const how = HOW[(kills ? 1 : 0) + ((flags & O_APPEND) !== 0 ? 2 : 0)]
-  const handle = c.handleOf(v, BODY)
+  const handle = cached ? 0 : c.handleOf(v, BODY)
   const offset = c.writeOffset(v, BODY)
   const from = r.frame.bytes
   const { ctx, node } = r
