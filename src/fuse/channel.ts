@@ -231,8 +231,8 @@ class Device implements ReplySink {
     this.session.frames.giveRequest(frame)
   }
 
-  stale(node: Node): Promise<unknown> {
-    return this.notifier.invalInode(node, NO_PAGES, 0)
+  stale(node: Node, what: 'attributes' | 'pages'): Promise<unknown> {
+    return this.notifier.invalInode(node, what === 'pages' ? 0 : NO_PAGES, 0)
   }
 
   /** A reply that the kernel does not understand is a mistake of ours: the caller gets EIO and does not wait for ever. */

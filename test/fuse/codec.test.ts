@@ -232,6 +232,29 @@ describe('codecs', () => {
     assert.deepEqual((await run(armed, 39, pack('ioctl_in', { cmd: 0x40086602, in_size: 4 }), Buffer.from([0x20, 0, 0, 0]))).stale, [node])
   })
 
+  test('pages that were read while a direct write was under way are dropped before it is answered', async () => {
+    const O_DIRECT = 0o40000
+    let applied: (() => void) | undefined
+    const { vfs } = recorder({ write: () => new Promise((resolve) => (applied = () => void resolve(4))), read: 0 })
+    const kernel = new Kernel(vfs)
+    kernel.init()
+    const read = (flags: number) => kernel.ask(15, caller, pack('read_in', { size: 4096, flags }))
+    const direct = async (meanwhile?: () => Promise<unknown>): Promise<number> => {
+      const answered = kernel.ask(16, caller, pack('write_in', { size: 4, flags: O_DIRECT | 1 }), Buffer.from('data'))
+      await meanwhile?.()
+      applied!()
+      await answered
+      return kernel.stalePages.splice(0).length
+    }
+    assert.equal(await direct(), 1) // nobody knows what was read before
+    assert.equal(await direct(), 0)
+    assert.equal(await direct(() => read(0)), 1)
+    assert.equal(await direct(() => read(O_DIRECT)), 0)
+    await read(0)
+    assert.equal(await direct(), 1)
+    assert.equal(await direct(), 0)
+  })
+
   test('groups come with requests that create, and only there', () => {
     const extension = Buffer.concat([pack('supp_groups', { size: 16, type: 32, nr_groups: 1, group: 4242 })])
     const { vfs, calls } = recorder({ mkdir: attr, lookup: attr })
