@@ -157,6 +157,23 @@ describe('codecs', () => {
     assert.deepEqual([fsx.length, fsx.readUInt32LE(16)], [44, 0x08 | 0x10 | 0x40])
   })
 
+  test('FSSETXATTR sets what we have and refuses the rest', async () => {
+    const set = async (xflags: number, projid: number): Promise<unknown> => {
+      const { vfs, calls } = recorder({ getflags: 0, setflags: undefined })
+      const kernel = new Kernel(vfs)
+      kernel.init()
+      const fsxattr = Buffer.alloc(28)
+      fsxattr.writeUInt32LE(xflags, 0)
+      fsxattr.writeUInt32LE(projid, 12)
+      const { error } = await kernel.ask(39, caller, pack('ioctl_in', { cmd: 0x401c5820, in_size: 28 }), fsxattr)
+      return error === 0 ? calls.find(([name]) => name === 'setflags')![3] : error
+    }
+    assert.equal(await set(0x40, 0), 0x80)
+    assert.equal(await set(0x80000040, 0), 0x80) // an xattr is there: told, not asked
+    assert.equal(await set(0x8040, 0), -95) // DAX
+    assert.equal(await set(0x40, 7), -95)
+  })
+
   test('setattr', async () => {
     const seen: Record<string, unknown>[] = []
     const { args, body } = await run({ setattr: (_c: Context, _n: number, set: object) => { seen.push({ ...set }); return attr } }, 4,
