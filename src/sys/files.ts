@@ -3,6 +3,7 @@
  * on a pool thread. Offsets are numbers, exact to 2^53. A short read or write is the caller's to continue.
  */
 import { constants } from 'node:fs'
+import { get64, set64 } from './bytes.js'
 import { addressOf, bind, offLoop as run, pathArgument, pointerAt, result, viewAt } from './native.js'
 import { ring } from './ring.js'
 
@@ -65,6 +66,7 @@ const libc = {
   fcntl: bind<[Fd, number, number]>('int fcntl(int fd, int command, int64_t argument)'),
   posix_fadvise: bind<[Fd, number, number, number]>( // answers the errno itself, positive
     'int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)'),
+  cachestat: bind<[number, Fd, Uint8Array, Uint8Array, number]>('long syscall(long number, int fd, void *range, void *into, unsigned int flags)'),
   copy_file_range: bind<[Fd, Uint8Array, Fd, Uint8Array, number, number]>(
     'int64_t copy_file_range(int in, void *off_in, int out, void *off_out, size_t len, unsigned int flags)')
 }
@@ -132,6 +134,20 @@ export const lseek = (fd: Fd, offset: number, whence: number): number => result(
 export const flock = (fd: Fd, operation: number): number => result(libc.flock(fd, operation))
 export const fadvise = (fd: Fd, offset: number, length: number, advice: number): number =>
   0 - libc.posix_fadvise(fd, offset, length, advice)
+const SYS_CACHESTAT = 451 // on every machine
+const cacheRange = new DataView(new ArrayBuffer(16))
+const cacheRangeBytes = new Uint8Array(cacheRange.buffer)
+const cacheFound = new DataView(new ArrayBuffer(40))
+const cacheFoundBytes = new Uint8Array(cacheFound.buffer)
+
+/** How many pages of a range the page cache has, those included that are being read; -ENOSYS before Linux 6.5. */
+export function cachedPages(fd: Fd, offset: number, length: number): number {
+  set64(cacheRange, 0, offset)
+  set64(cacheRange, 8, length)
+  const rc = result(libc.cachestat(SYS_CACHESTAT, fd, cacheRangeBytes, cacheFoundBytes, 0))
+  return rc < 0 ? rc : get64(cacheFound, 0)
+}
+
 /** `argument` is read and written in place. */
 export const ioctl = (fd: Fd, request: number, argument: Uint8Array | number | null): number =>
   result(libc.ioctl(fd, request, argument))

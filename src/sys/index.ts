@@ -1,6 +1,8 @@
 // src/sys/index.ts: the machine below: system calls, time, chance, bytes, errors. Everything else imports from here.
 export { assert, CHECKS } from './check.js'
 export { kernelVersion, bootId, platformRefusal, requirePlatform } from './platform.js'
+export { addressOf } from './native.js'
+export { alignedBytes, lastingBytes, PAGE_BYTES } from './memory.js'
 export { POOL_ENVIRONMENT } from './native.js' // UV_THREADPOOL_SIZE, for whoever spawns a daemon
 export { check, ERRNO, errnoName, errnoOf, onUnknownError, PosixError, SysError } from './errno.js'
 export type { ErrnoName } from './errno.js'

@@ -9,9 +9,9 @@
  * Where io_uring is missing, refused (containers) or older than Linux 6.0 there is none, and the caller uses the thread pool.
  * A read of a page that only the disk has: 2 calls here; through the pool 10 and more, and two wake-ups of threads.
  */
-import koffi from 'koffi'
 import { ERRNO } from './errno.js'
 import { watchReadable } from './events.js'
+import { mapped } from './memory.js'
 import { addressOf, bind, result } from './native.js'
 
 const ENTRIES = 256 // asked and not yet handed over; when it is full they are handed over at once
@@ -30,29 +30,23 @@ const COPY_HERE_MAX_BYTES = 64 * 1024 // what is larger is copied by a thread of
 
 const SQE_BYTES = 64
 const CQE_BYTES = 16
-const PROT_READ_WRITE = 3
 const MAP_SHARED_POPULATE = 1 | 0x8000
 const TWO_32 = 4294967296
 
 const libc = { // the numbers are the same on x86-64 and arm64
   setup: bind<[number, number, Uint8Array]>('long syscall(long number, unsigned int entries, void *params)'),
   enter: bind<[number, number, number, number, number, null, number]>(
-    'long syscall(long number, int fd, unsigned int submit, unsigned int complete, unsigned int flags, void *sigset, size_t size)'),
-  mmap: bind<[null, number, number, number, number, number]>(
-    'int64_t mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)')
+    'long syscall(long number, int fd, unsigned int submit, unsigned int complete, unsigned int flags, void *sigset, size_t size)')
 }
 const SYS_SETUP = 425
 const SYS_ENTER = 426
 
 export interface Ring {
   read(fd: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number>
+  /** The same from a descriptor opened with O_DIRECT: the disk writes into the buffer, nobody copies. */
+  readDirect(fd: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number>
   /** Resolves what is done; answers how many. A look costs no system call. */
   reap(): number
-}
-
-function map(fd: number, length: number, offset: number): ArrayBuffer | undefined {
-  const address = result(libc.mmap(null, length, PROT_READ_WRITE, MAP_SHARED_POPULATE, fd, offset))
-  return address < 0 && address > -4096 ? undefined : koffi.view(BigInt(address), length)
 }
 
 let opened: { readonly ring: Ring | undefined } | undefined
@@ -75,8 +69,8 @@ function openRing(): Ring | undefined {
   const offset = (at: number): number => p.getUint32(at, true)
   const cqesAt = offset(cq + 20)
   const arrayAt = offset(sq + 24)
-  const queues = map(fd, Math.max(arrayAt + 4 * entries, cqesAt + CQE_BYTES * completions), 0)
-  const sqesMemory = map(fd, entries * SQE_BYTES, OFFSET_SQES)
+  const queues = mapped(Math.max(arrayAt + 4 * entries, cqesAt + CQE_BYTES * completions), MAP_SHARED_POPULATE, fd, 0)?.bytes
+  const sqesMemory = mapped(entries * SQE_BYTES, MAP_SHARED_POPULATE, fd, OFFSET_SQES)?.bytes
   if (queues === undefined || sqesMemory === undefined) return undefined
   const words = new Int32Array(queues)
   const sqes = new DataView(sqesMemory)
@@ -113,7 +107,7 @@ function serve(fd: number, q: Queues): Ring {
   const watch = watchReadable(fd, () => void reap())
   watch.unref()
 
-  function read(target: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
+  function ask(operation: number, target: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
     if (at < 0 || length < 0 || at + length > into.length) throw new RangeError(`bytes ${at}+${length} of ${into.length}`)
     if (fileOffset < 0) return Promise.resolve(-ERRNO.EINVAL) // -1 would mean "where the descriptor stands"
     const address = addressOf(into) + at
@@ -126,7 +120,7 @@ function serve(fd: number, q: Queues): Ring {
         if (free.length === IN_FLIGHT_MAX - 1) watch.ref()
         const entry = (tail & q.sqMask) * SQE_BYTES
         const v = q.sqes // all other words stay 0
-        v.setUint32(entry, length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, true)
+        v.setUint32(entry, operation, true)
         v.setInt32(entry + 4, target, true)
         v.setUint32(entry + 8, fileOffset % TWO_32, true)
         v.setUint32(entry + 12, Math.floor(fileOffset / TWO_32), true)
@@ -191,5 +185,9 @@ function serve(fd: number, q: Queues): Ring {
     return found
   }
 
-  return { read, reap }
+  return {
+    read: (target, into, at, length, fileOffset) => ask(length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, target, into, at, length, fileOffset),
+    readDirect: (target, into, at, length, fileOffset) => ask(OP_READ, target, into, at, length, fileOffset),
+    reap
+  }
 }

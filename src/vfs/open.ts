@@ -17,7 +17,6 @@ import { inodeNumbers } from './inode-numbers.js'
 import { namespaceOf } from './namespace.js'
 import { openingOf } from './opening.js'
 import { openOrphans } from './orphans.js'
-import { withSnapshots } from './snapshots.js'
 import { openWriteout } from './writeout.js'
 import type { Vfs } from './vfs.js'
 import { xattrsOf } from './xattrs.js'
@@ -58,7 +57,7 @@ export function openVfs(parts: Parts): OpenedVfs {
     return inodes
   }
 
-  const live: OpenedVfs = {
+  return {
     ...namespaceOf(core, { takeNumber, atimes, orphans, writeout }),
     ...attributesOf(core, { atimes, orphans, writeout, mayWrite: handles.mayWrite }),
     ...openingOf(core, { handles, writeout, orphans, takeNumber }),
@@ -89,5 +88,4 @@ export function openVfs(parts: Parts): OpenedVfs {
       atimes.stop()
     },
   }
-  return withSnapshots(core, handles, live)
 }

@@ -12,6 +12,8 @@ export interface SpaceFile {
   /** In the tick, what the page cache holds: -EAGAIN if it does not, or less than asked. */
   readNow(into: Uint8Array, at: number, length: number, offset: number): number
   read(into: Uint8Array, at: number, length: number, offset: number): Promise<number>
+  /** Past the page cache, which then holds nothing of it: for what is large and in nobody's memory. Undefined: not here, or not this. */
+  readPast?(into: Uint8Array, at: number, length: number, offset: number): Promise<number> | undefined
   writeNow(from: Uint8Array, at: number, length: number, offset: number): number
   write(from: Uint8Array, at: number, length: number, offset: number): Promise<number>
   /** Space of the host for a range, contents kept. -EOPNOTSUPP where the host cannot promise. */
@@ -33,6 +35,9 @@ export interface SpaceIo {
   create(path: string, sizeBytes: number): SpaceFile
   open(path: string): SpaceFile
 }
+
+const DIRECT_MIN_BYTES = 256 * 1024 // smaller ones gain from the read-ahead of the file system below
+const DIRECT_UNIT_BYTES = 4096 // no disk wants coarser places in memory and in the file
 
 const TMPFS_MAGIC = 0x01021994
 
@@ -75,6 +80,8 @@ function hostFile(fd: number, path: string): SpaceFile {
   const inMemory = !isDevice && statfsSync(path).type === TMPFS_MAGIC // tmpfs knows no NOWAIT and never waits
   let canTell = true
   const { offLoop } = sys
+  const ring = sys.ring()
+  let direct = inMemory || ring === undefined ? -1 : sys.open(`/proc/self/fd/${fd}`, sys.O_RDONLY | sys.O_DIRECT)
   return {
     readNow(into, at, length, offset) {
       if (inMemory) return sys.pread(fd, into, at, length, offset)
@@ -85,6 +92,12 @@ function hostFile(fd: number, path: string): SpaceFile {
       return -sys.ERRNO.EAGAIN
     },
     read: (into, at, length, offset) => offLoop.pread(fd, into, at, length, offset),
+    readPast(into, at, length, offset) {
+      if (direct < 0 || length < DIRECT_MIN_BYTES || length % DIRECT_UNIT_BYTES !== 0 || offset % DIRECT_UNIT_BYTES !== 0) return undefined
+      if ((sys.addressOf(into) + at) % DIRECT_UNIT_BYTES !== 0) return undefined
+      if (sys.cachedPages(fd, offset, length) !== 0) return undefined // some of it is there, or on its way; or this kernel cannot tell
+      return ring!.readDirect(direct, into, at, length, offset)
+    },
     writeNow: (from, at, length, offset) => sys.pwrite(fd, from, at, length, offset),
     write: (from, at, length, offset) => offLoop.pwrite(fd, from, at, length, offset),
     fallocate: (offset, length) => offLoop.fallocate(fd, sys.FALLOC_FL_KEEP_SIZE, offset, length),
@@ -96,6 +109,10 @@ function hostFile(fd: number, path: string): SpaceFile {
       return host.bavail * host.bsize
     },
     resize: (sizeBytes) => (isDevice ? Promise.resolve(deviceBytes(path)! < sizeBytes ? -sys.ERRNO.ENOSPC : 0) : offLoop.ftruncate(fd, sizeBytes)),
-    close: () => sys.close(fd)
+    close() {
+      if (direct >= 0) sys.close(direct)
+      direct = -1
+      return sys.close(fd)
+    }
   }
 }

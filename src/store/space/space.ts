@@ -1,6 +1,7 @@
 /**
  * The store `space`: one sparse file of the host with our allocator.
- *   - Reads are answered in the tick if the page cache holds them (RWF_NOWAIT), else off the loop. Writes go to the page cache:
+ *   - Reads are answered in the tick if the page cache holds them (RWF_NOWAIT), else off the loop. Large ones of which it holds nothing go
+ *     past it: whoever reads much keeps it himself (the kernel's cache of the file above us), and one copy is saved. Writes go to the page cache:
  *     in the tick up to WRITE_NOW_MAX_BYTES, larger ones off the loop, so that no copy holds the loop up.
  *   - Write-out of streams starts early (sync_file_range for every WRITE_OUT_BYTES that follow each other), so that a sync
  *     finds little to do and an fsync next door does not wait for a stream.
@@ -226,6 +227,12 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
     unhold: (lengthBytes) => allocator.unhold(lengthBytes),
     read(_ctx, startBytes, lengthBytes, into, at): MaybePromise<void> {
       inRange(startBytes, lengthBytes)
+      const past = file.readPast?.(into, at, lengthBytes, DATA_START_BYTES + startBytes)
+      if (past !== undefined) return past.then((rc) => {
+        if (rc === lengthBytes) return
+        const done = Math.max(0, rc) // refused, or cut short: the page cache's way knows why
+        return readSlowly(startBytes + done, lengthBytes - done, into, at + done)
+      })
       const rc = file.readNow(into, at, lengthBytes, DATA_START_BYTES + startBytes)
       if (rc === lengthBytes) return
       if (rc < 0 && rc !== -ERRNO.EAGAIN && rc !== -ERRNO.EINTR) throw new PosixError('EIO', `the space failed at ${startBytes}: errno ${-rc}`)
