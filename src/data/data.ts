@@ -17,7 +17,7 @@
  *   - Writes, truncations, flushes of one file happen one after the other (a lock per inode in this floor).
  */
 import type { Context } from '../sys/index.js'
-import type { MaybePromise, Tx } from '../engine/index.js'
+import type { Key, MaybePromise, Tx } from '../engine/index.js'
 
 export const INLINE_MAX_BYTES = 2048
 export const LOGGED_MAX_BYTES = 64 * 1024
@@ -96,6 +96,8 @@ export interface Data {
   hasUnsynced(ino: number): boolean
   /** Runs a transaction that takes a snapshot: everything written before it is confirmed, and nothing is overwritten in place meanwhile. */
   quiesce<T>(ctx: Context, fn: () => Promise<T>): Promise<T>
+  /** Removes rows of history, which no view shows any more, and gives back what they held: one transaction. */
+  dropHistory(ctx: Context, keys: readonly Key[]): Promise<void>
   /** Moves logged bytes to the store now. */
   flush(): Promise<void>
   /** After opening: drops what tentative extents a power cut made worthless (recovery.sameBoot false). */

@@ -13,7 +13,7 @@ import type { Clock, Context } from '../sys/index.js'
 import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
-import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent } from './data.js'
+import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent, View } from './data.js'
 import { coverage, editMap } from './filemap.js'
 import type { Editor, Extent, FileMap, Pending } from './filemap.js'
 import { encodeTentative, EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
@@ -59,6 +59,18 @@ export interface File {
   fsynced: boolean
 }
 
+/** What a reader sees of a file. */
+export interface Seen {
+  readonly content: Content
+  readonly map: FileMap
+}
+
+/** A file as a view shows it. */
+export interface Past {
+  readonly view: View
+  seen: MaybePromise<Seen>
+}
+
 export interface Floor {
   readonly engine: Engine
   readonly store: Store
@@ -66,6 +78,8 @@ export interface Floor {
   readonly changeContent: ChangeContent
   readonly readContent: ReadContent
   readonly files: Map<number, File>
+  /** Files as views show them, oldest first; reading.ts. One that changes leaves. */
+  readonly pasts: Map<number, readonly Past[]>
   /** Files with work left. */
   readonly dirty: Set<File>
   /** Ranges held, and FILE_ENTRIES for each file. */
@@ -91,7 +105,7 @@ export interface Floor {
 
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, files: new Map(), dirty: new Set(), entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
+    engine, store, clock, changeContent, readContent, files: new Map(), pasts: new Map(), dirty: new Set(), entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
     stamp: 1, syncedStamp: 0, claimedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
@@ -360,6 +374,7 @@ export async function commit(floor: Floor, ctx: Context, file: File, planned: Pl
     throw e
   }
   assert(editor !== undefined, 'a body ran')
+  if (floor.pasts.size > 0) floor.pasts.delete(file.ino)
   if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
   file.inflight = undefined
   file.ref = ref

@@ -5,6 +5,7 @@ import type { Store } from '../store/index.js'
 import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
 import { BACKGROUND, FILE_ENTRIES, makeFloor, whileQuiet } from './files.js'
+import { dropHistory } from './forgetting.js'
 import { layout, read, seek } from './reading.js'
 import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
@@ -73,10 +74,14 @@ export function openData(options: DataOptions): Data {
     syncAll: (ctx) => syncAll(floor, ctx),
     hurry: (ino) => background.hurry(ino),
     hasUnsynced: (ino) => (floor.files.get(ino)?.unsyncedSinceMs ?? Infinity) < Infinity,
-    quiesce: (ctx, fn) => whileQuiet(floor, async () => {
-      await syncAll(floor, ctx)
-      return fn()
-    }),
+    async quiesce(ctx, fn) {
+      await syncAll(floor, ctx) // nearly all of it while others still write: with the gate closed little is left
+      return whileQuiet(floor, async () => {
+        await syncAll(floor, ctx)
+        return fn()
+      })
+    },
+    dropHistory: (ctx, keys) => dropHistory(floor, ctx, keys),
     flush: () => background.flushAll({ ctx: BACKGROUND, ready: false }),
     reclaimStep: (ctx, ino) => reclaimStep(floor, ctx, ino),
     recover: (ctx) => recover(floor, ctx),

@@ -3,7 +3,9 @@
  *   - A read of what is in memory or in the page cache ends in the tick, without a promise. Else all its parts that miss run at
  *     once, off the loop, and the units they read are kept from reuse until they ended.
  *   - At a view other than now a map is put together from the rows that the view shows: current ones that are old enough and
- *     those in history. Pending bytes lie over extents there too: they died when an extent took their place.
+ *     those in history. Pending bytes lie over extents there too: they died when an extent took their place. Pending rows are read
+ *     first: bytes that a flush moves meanwhile are then found twice, not nowhere.
+ *   - Maps of views are kept (PASTS_MAX files) until the file's rows change: what a view shows stays, where it lies may not.
  */
 import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
@@ -12,15 +14,10 @@ import type { Content, Part, PartKind, View } from './data.js'
 import { EMPTY_MAP, firstBehind } from './filemap.js'
 import type { Extent, FileMap, Pending } from './filemap.js'
 import { BACKGROUND, beginRead, endRead, fileOf, loaded, scanAll } from './files.js'
-import type { File, Floor } from './files.js'
+import type { File, Floor, Past, Seen } from './files.js'
 import { decodePast, HISTORY_KIND } from './history.js'
 import { decodeExtent, decodePending, EXTENT_KIND, PENDING_KIND, rowsFrom } from './rows.js'
 
-/** What a reader sees of a file. */
-interface Seen {
-  readonly content: Content
-  readonly map: FileMap
-}
 
 function seenNow(floor: Floor, ctx: Context, file: File): MaybePromise<Seen> {
   const { inflight, content } = file
@@ -31,11 +28,30 @@ function seenNow(floor: Floor, ctx: Context, file: File): MaybePromise<Seen> {
   return committed instanceof Promise ? committed.then(choose) : choose(committed)
 }
 
-async function seenAt(floor: Floor, ctx: Context, ino: number, view: View): Promise<Seen> {
-  const content = await floor.readContent(ctx, ino, view)
-  if (content.inline !== undefined) return { content, map: EMPTY_MAP }
-  const exts = await rowsAt(floor, EXTENT_KIND, ino, view, decodeExtent)
+const PASTS_MAX = 64
+const VIEWS_MAX = 4 // of one file: whoever compares snapshots reads it at two
+
+const pastOf = (floor: Floor, ino: number, view: View): Past | undefined => floor.pasts.get(ino)?.find((past) => past.view === view)
+
+/** The caller's read has begun (beginRead): units of this map are not handed out again before it ends. */
+function seenAt(floor: Floor, ino: number, view: View): MaybePromise<Seen> {
+  const known = pastOf(floor, ino, view)
+  if (known !== undefined) return known.seen
+  const { pasts } = floor
+  const past: Past = { view, seen: lookAt(floor, ino, view) }
+  const views = pasts.get(ino) ?? []
+  pasts.delete(ino)
+  pasts.set(ino, [...views.slice(1 - VIEWS_MAX), past])
+  if (pasts.size > PASTS_MAX) pasts.delete(pasts.keys().next().value!)
+  if (past.seen instanceof Promise) past.seen.then((seen) => (past.seen = seen), () => pasts.delete(ino))
+  return past.seen
+}
+
+async function lookAt(floor: Floor, ino: number, view: View): Promise<Seen> {
+  const content = await floor.readContent(BACKGROUND, ino, view)
+  if (content.inline !== undefined || content.allocatedBytes === 0) return { content, map: EMPTY_MAP }
   const pends = await rowsAt(floor, PENDING_KIND, ino, view, decodePending)
+  const exts = await rowsAt(floor, EXTENT_KIND, ino, view, decodeExtent)
   return { content, map: { exts: flat(exts), pends: flat(pends) } }
 }
 
@@ -74,10 +90,16 @@ export function read(floor: Floor, ctx: Context, ino: number, view: View, offset
   return seen instanceof Promise ? seen.then(go) : go(seen)
 }
 
-async function readAt(floor: Floor, ctx: Context, ino: number, view: View, offset: number, length: number, into: Uint8Array, at: number): Promise<number> {
+function readAt(floor: Floor, ctx: Context, ino: number, view: View, offset: number, length: number, into: Uint8Array, at: number): MaybePromise<number> {
+  const known = pastOf(floor, ino, view)
+  if (known === undefined || known.seen instanceof Promise) return readLater(floor, ctx, ino, view, offset, length, into, at)
+  return readMap(floor, ctx, known.seen.content, known.seen.map, offset, length, into, at)
+}
+
+async function readLater(floor: Floor, ctx: Context, ino: number, view: View, offset: number, length: number, into: Uint8Array, at: number): Promise<number> {
   const generation = beginRead(floor)
   try {
-    const { content, map } = await seenAt(floor, ctx, ino, view)
+    const { content, map } = await seenAt(floor, ino, view)
     return await readMap(floor, ctx, content, map, offset, length, into, at)
   } finally {
     endRead(floor, generation)
@@ -155,7 +177,10 @@ const partAt = (map: FileMap, pos: number): { readonly kind: PartKind; readonly 
 }
 
 function seen<T>(floor: Floor, ctx: Context, ino: number, view: View, use: (s: Seen) => T): MaybePromise<T> {
-  if (view !== NOW) return seenAt(floor, ctx, ino, view).then(use)
+  if (view !== NOW) {
+    const past = seenAt(floor, ino, view)
+    return past instanceof Promise ? past.then(use) : use(past)
+  }
   const file = fileOf(floor, ino)
   const go = (): MaybePromise<T> => {
     const now = seenNow(floor, ctx, file)

@@ -2,11 +2,13 @@
  * The loop over fuse devices: takes requests as soon as they are there, without blocking and without sleeping while they
  * keep coming.
  *   - A turn drains every device with read(2), lets promise jobs run (`await null`: handlers that only waited for memory
- *     finish, commits of one drain share one write), looks again for `spinUs`, all in one tick of the event loop.
+ *     finish, commits of one drain share one write), and looks again, all in one tick of the event loop. Every 500 us timers
+ *     and I/O get their chance (setImmediate), every 50 us while handlers wait for them.
+ *   - A turn that finds nothing for as long as its patience lasts ends in libuv's epoll, where the devices are: no pool
+ *     thread waits, and one wake-up serves a device, a timer or an I/O that is done.
+ *   - Patience is learnt (patience.ts), one for an idle daemon and one for the time in which handlers wait for I/O: then the
+ *     core is mostly better left to the I/O.
  *   - Each look takes finished reads of the disk too: one of them is an answer to be sent, and the next request.
- *   - Between turns timers and I/O get their chance (setImmediate). After `quietUs` without a request the devices are
- *     given to libuv's epoll, and the thread sleeps there: no pool thread waits, and one wake-up serves all devices.
- *   - The spin halves whenever it finds nothing, and doubles when a request came in it or soon after it.
  *   - While requests keep coming (8 within 8 ms) the cores are held awake.
  *   - A session with `inFlightMax` requests waiting is not read from: the kernel queues the rest, which is back-pressure.
  * An empty look costs 300 ns; a round trip of stat at queue depth 1 is measured by bench/.
@@ -17,14 +19,18 @@ import type { Node } from '../vfs/index.js'
 import { writeOutHeader } from './codec-header.js'
 import type { Frame } from './frames.js'
 import { Notifier } from './notify.js'
+import { makePatience } from './patience.js'
+import type { Patience } from './patience.js'
 import { OUT_HEADER_BYTES } from './protocol.js'
 import type { ReplySink, Session } from './session.js'
 
 const DRAIN_MAX = 64 // requests between two chances for promise jobs
 const TURN_US_MAX = 500 // then timers and I/O get theirs
-const SPIN_WAITING_US = 10 // the spin while handlers wait for I/O, which completes between turns
+const TURN_WAITING_US_MAX = 50 // the same while handlers wait for them
+const SPIN_US = 30 // what a program needs from an answer to its next request, and some more
+const SPIN_WAITING_US = 10
 const PROMISE_JOBS_MAX = 32 // steps that handlers may take between two looks: 0.1 us each, a look is 0.3
-const SPIN_US_MIN = 1
+const HOT_LOOKS = 4 // with requests, in one turn: then the device leaves epoll, which costs the kernel 150 ns a request
 const HOLD_REQUESTS = 8
 const HOLD_US = 8000
 const NO_PAGES = -1
@@ -34,9 +40,18 @@ export interface ChannelOptions {
   readonly hold: CoreHold
   /** The longest spin. */
   readonly spinUs?: number
-  readonly quietUs?: number
   /** Requests of one device whose handlers wait; more are left to the kernel's queue. */
   readonly inFlightMax?: number
+}
+
+/** What the loop did so far. */
+export interface ChannelFigures {
+  /** The longest spin. */
+  readonly spinUs: number
+  /** Time in spins that found nothing. */
+  readonly spunUs: number
+  /** How often the thread went to sleep. */
+  readonly sleeps: number
 }
 
 /** One device, being served. */
@@ -50,25 +65,25 @@ export interface Connection {
 export class Channel {
   private readonly clock: Clock
   private readonly hold: CoreHold
-  private readonly spinUsMax: number
-  private readonly quietUs: number
   private readonly inFlightMax: number
+  private readonly idle: Patience
+  private readonly busy: Patience
   private readonly ring = ring()
   private devices: readonly Device[] = []
   private readonly runTurn = (): void => void this.turn()
   private awake = false
-  private spinUs: number
-  private lastFoundUs = 0
+  private spunUs = 0
+  private sleeps = 0
   private blockStartUs = 0
   private blockRequests = 0
 
   constructor(options: ChannelOptions) {
     this.clock = options.clock
     this.hold = options.hold
-    this.spinUsMax = options.spinUs ?? 30
-    this.quietUs = options.quietUs ?? 200
+    const spinUs = options.spinUs ?? SPIN_US
+    this.idle = makePatience(spinUs)
+    this.busy = makePatience(Math.min(spinUs, SPIN_WAITING_US))
     this.inFlightMax = options.inFlightMax ?? 512
-    this.spinUs = this.spinUsMax
   }
 
   /** Serves a device (open, mounted, non-blocking) from now on, and closes it in the end. */
@@ -79,38 +94,44 @@ export class Channel {
     return { session: device.session, notifier: device.notifier, done: device.done }
   }
 
-  /** Something may have changed: look at the devices in the next turn. */
+  figures(): ChannelFigures {
+    return { spinUs: this.idle.maxUs, spunUs: this.spunUs, sleeps: this.sleeps }
+  }
+
   private wake(): void {
     if (this.awake) return
     this.awake = true
-    for (const device of this.devices) device.watch.pause()
-    this.lastFoundUs = this.clock.monotonicUs()
     setImmediate(this.runTurn)
   }
 
   private async turn(): Promise<void> {
     const startUs = this.clock.monotonicUs()
-    const soon = startUs - this.lastFoundUs < 3 * this.spinUsMax
-    let untilUs = startUs + this.spinUs
-    let looks = 0
-    let hit = false
-    for (;;) {
+    let sinceUs = startUs
+    let patience = this.waiting() > 0 ? this.busy : this.idle
+    for (let looks = 0, hot = 0; ; looks++) {
       const found = this.look()
-      await null
-      for (let i = 1; i < PROMISE_JOBS_MAX && this.waiting() > 0; i++) await null
+      let waiting = this.waiting()
+      for (let i = 0; waiting > 0 && i < (found > 0 ? PROMISE_JOBS_MAX : 1); i++) {
+        await null
+        waiting = this.waiting()
+      }
       const nowUs = this.clock.monotonicUs()
+      const next = waiting > 0 ? this.busy : this.idle
       if (found > 0) {
-        hit ||= looks > 0 || soon
-        this.lastFoundUs = nowUs
-        untilUs = nowUs + (this.waiting() > 0 ? Math.min(this.spinUs, SPIN_WAITING_US) : this.spinUs)
+        if (looks > 0) patience.met() // the first look found what has woken us
         this.countBusy(found, nowUs)
-        if (nowUs - startUs > TURN_US_MAX) break
-      } else if (nowUs >= untilUs) break
-      looks++
+        if (++hot === HOT_LOOKS) for (const device of this.devices) device.watched(false)
+        sinceUs = nowUs
+      } else if (next !== patience) sinceUs = nowUs // the last one that waited has its answer
+      else if (nowUs - sinceUs >= patience.us) {
+        this.spunUs += nowUs - sinceUs
+        patience.missed()
+        return this.sleep()
+      }
+      patience = next
+      if (nowUs - startUs > (waiting > 0 ? TURN_WAITING_US_MAX : TURN_US_MAX)) break
     }
-    this.spinUs = hit ? Math.min(this.spinUs * 2, this.spinUsMax) : Math.max(this.spinUs / 2, SPIN_US_MIN)
-    if (this.clock.monotonicUs() - this.lastFoundUs < this.quietUs) setImmediate(this.runTurn)
-    else this.sleep()
+    setImmediate(this.runTurn)
   }
 
   /** Takes what the disk has done, and drains every device; answers how much there was. */
@@ -134,7 +155,8 @@ export class Channel {
 
   private sleep(): void {
     this.awake = false
-    for (const device of this.devices) if (!device.full) device.watch.resume()
+    this.sleeps++
+    for (const device of this.devices) device.watched(!device.full)
   }
 
   private countBusy(found: number, nowUs: number): void {
@@ -149,12 +171,13 @@ export class Channel {
 class Device implements ReplySink {
   readonly session: Session
   readonly notifier: Notifier
-  readonly watch: Watch
   readonly done: Promise<void>
   gone = false
   private readonly fd: number
   private readonly inFlightMax: number
   private readonly wake: () => void
+  private readonly watch: Watch
+  private isWatched = true
   private frame: Frame
   private finish!: () => void
 
@@ -167,12 +190,19 @@ class Device implements ReplySink {
     this.frame = this.session.frames.takeRequest()
     this.done = new Promise((resolve) => { this.finish = resolve })
     this.watch = watchReadable(fd, wake)
-    this.watch.pause()
   }
 
   /** Too many handlers wait: they come first. */
   get full(): boolean {
     return this.session.inFlight >= this.inFlightMax
+  }
+
+  /** Whether a request wakes a loop that sleeps. */
+  watched(on: boolean): void {
+    if (on === this.isWatched) return
+    this.isWatched = on
+    if (on) this.watch.resume()
+    else this.watch.pause()
   }
 
   /** Takes what is there, a bounded number; answers how many. */
@@ -203,8 +233,8 @@ class Device implements ReplySink {
     this.session.frames.giveRequest(frame)
   }
 
-  stale(node: Node): Promise<unknown> {
-    return this.notifier.invalInode(node, NO_PAGES, 0)
+  stale(node: Node, what: 'attributes' | 'pages'): Promise<unknown> {
+    return this.notifier.invalInode(node, what === 'pages' ? 0 : NO_PAGES, 0)
   }
 
   /** A reply that the kernel does not understand is a mistake of ours: the caller gets EIO and does not wait for ever. */

@@ -14,6 +14,8 @@ export const isSetFsxattr = (command: number): boolean => command === FSSETXATTR
 const PAIRS: readonly (readonly [number, number])[] = [
   [0x10, 0x08], [0x20, 0x10], [0x08, 0x20], [0x80, 0x40], [0x40, 0x80], [0x20000000, 0x200]
 ]
+const READ_ONLY_XFLAGS = 0x80000002 // hasattr, prealloc: who writes back what was read has them in it
+const KNOWN_XFLAGS = PAIRS.reduce((all, [, xflag]) => all | xflag, READ_ONLY_XFLAGS)
 const SHARED_FLAGS = PAIRS.reduce((all, [flag]) => all | flag, 0)
 
 export const FSXATTR_BYTES = 28
@@ -24,6 +26,9 @@ export function writeFsxattr(v: DataView, at: number, flags: number): void {
   v.setUint32(at + 0, xflags, true)
   for (let i = 4; i < FSXATTR_BYTES; i += 4) v.setUint32(at + i, 0, true) // extsize, nextents, projid, cowextsize, pad
 }
+
+/** An fsxattr that asks for something that we do not have: other flags (a size hint, DAX), a project. */
+export const isBeyondUs = (v: DataView, at: number): boolean => (v.getUint32(at + 0, true) & ~KNOWN_XFLAGS) !== 0 || v.getUint32(at + 12, true) !== 0
 
 /** The flags after FSSETXATTR: those that an fsxattr cannot tell stay. */
 export function flagsOfFsxattr(xflags: number, before: number): number {

@@ -59,6 +59,11 @@ export class Lookups {
     return node > 0 ? shard.counts[slotOf(shard, node, hash)] : 0
   }
 
+  /** Whether any node of from <= node < to is held: looks at all. */
+  anyBetween(from: number, to: number): boolean {
+    return this.shards.some(({ nodes }) => nodes.some((node) => node !== 0 && node >= from && node < to))
+  }
+
   add(node: number): void {
     const hash = stir(node)
     const at = hash >>> 24

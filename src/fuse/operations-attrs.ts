@@ -4,7 +4,7 @@ import type { Context } from '../sys/index.js'
 import type { Attr, Statfs } from '../vfs/index.js'
 import * as a from './codec-attr.js'
 import * as c from './codec-file.js'
-import { FSXATTR_BYTES, flagsOfFsxattr, isGetFlags, isGetFsxattr, isSetFlags, isSetFsxattr, writeFsxattr } from './codec-flags.js'
+import { FSXATTR_BYTES, flagsOfFsxattr, isBeyondUs, isGetFlags, isGetFsxattr, isSetFlags, isSetFsxattr, writeFsxattr } from './codec-flags.js'
 import type { OperationTable } from './operation.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
@@ -66,7 +66,8 @@ function answerLength(s: Session, r: Request, length: number): boolean {
   return false
 }
 
-function answerXattr(s: Session, r: Request, value: Uint8Array): void {
+function answerXattr(s: Session, r: Request, value: Uint8Array | undefined): void {
+  if (value === undefined) return s.answerError(r, ERRNO.ENODATA)
   if (answerLength(s, r, value.length)) return
   s.out.bytes.set(value, OUT)
   s.answer(r, value.length)
@@ -129,6 +130,7 @@ function ioctl(s: Session, r: Request): void {
     s.settle(r, s.vfs.getflags(r.ctx, r.node), answerFsxattr)
   } else if (isSetFsxattr(command)) {
     if (inSize !== FSXATTR_BYTES) throw new PosixError('EINVAL')
+    if (isBeyondUs(v, data)) throw new PosixError('EOPNOTSUPP')
     const asked = v.getUint32(data, true)
     s.settle(r, forgotten(s, r.node, setFsxattr(s, r.ctx, r.node, (before) => flagsOfFsxattr(asked, before))), answerIoctlDone)
   } else s.answerError(r, ERRNO.ENOTTY)

@@ -1,5 +1,5 @@
 /** Open files and directories: OPEN to RELEASE, READ, WRITE, FSYNC, FALLOCATE, LSEEK, COPY_FILE_RANGE, READDIR. */
-import { ERRNO, O_APPEND, O_CREAT, O_DSYNC, O_EXCL, O_SYNC, O_TRUNC, PosixError, set64 } from '../sys/index.js'
+import { ERRNO, O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_EXCL, O_SYNC, O_TRUNC, PosixError, set64 } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { Opened } from '../vfs/index.js'
 import * as c from './codec-file.js'
@@ -8,7 +8,7 @@ import { fileFlags, truncateOpened } from './operations-names.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
 import type { Session } from './session.js'
-import { disarming, forgotten } from './stale.js'
+import { bypassing, disarming, forgotten, noteRead } from './stale.js'
 
 const BODY = p.IN_HEADER_BYTES
 const OUT = p.OUT_HEADER_BYTES
@@ -60,8 +60,9 @@ function read(s: Session, r: Request): void {
   if (size > p.TRANSFER_BYTES_MAX) throw new PosixError('EINVAL')
   const reply = s.frames.takeReply(OUT + size)
   r.reply = reply
-  s.settle(r, s.vfs.read(r.ctx, r.node, c.handleOf(v, BODY), c.readOffset(v, BODY), size, reply.bytes, OUT,
-    c.readOpenFlags(v, BODY)), answerRead)
+  const flags = c.readOpenFlags(v, BODY)
+  noteRead(s, r.node, flags)
+  s.settle(r, s.vfs.read(r.ctx, r.node, c.handleOf(v, BODY), c.readOffset(v, BODY), size, reply.bytes, OUT, flags), answerRead)
 }
 
 function answerWritten(s: Session, r: Request, bytes: number): void {
@@ -90,17 +91,18 @@ function write(s: Session, r: Request): void {
   if (size > p.TRANSFER_BYTES_MAX) throw new PosixError('EINVAL')
   r.need(at, size)
   const fuseFlags = c.writeFuseFlags(v, BODY)
-  const cached = (fuseFlags & p.WRITE_CACHE) !== 0 // pages of a mapping: they have a place, whatever open file is named
+  const cached = (fuseFlags & p.WRITE_CACHE) !== 0 // pages of the cache: they have a place, even if the open file that is named appends
   const flags = cached ? 0 : c.writeOpenFlags(v, BODY)
   const kills = (fuseFlags & p.WRITE_KILL_SUIDGID) !== 0
   const how = HOW[(kills ? 1 : 0) + ((flags & O_APPEND) !== 0 ? 2 : 0)]
-  const handle = c.handleOf(v, BODY)
+  const handle = cached ? 0 : c.handleOf(v, BODY)
   const offset = c.writeOffset(v, BODY)
   const from = r.frame.bytes
   const { ctx, node } = r
   const written = (): number | Promise<number> => ((flags & O_DSYNC) !== 0 ? writeSynced(s, ctx, node, handle, offset, from, at, size, how, flags)
     : s.vfs.write(ctx, node, handle, offset, from, at, size, how))
-  s.settle(r, kills ? disarming(s, ctx, node, written) : written(), answerWritten)
+  const changed = kills ? disarming(s, ctx, node, written) : written()
+  s.settle(r, (flags & O_DIRECT) !== 0 ? bypassing(s, node, changed) : changed, answerWritten)
 }
 
 function answerSeek(s: Session, r: Request, offset: number): void {

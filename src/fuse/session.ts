@@ -28,8 +28,8 @@ export interface ReplySink {
   send(frame: Frame, length: number): number
   /** The frame that `handle` kept is the caller's again. */
   free(frame: Frame): void
-  /** The kernel drops the attributes that it keeps of the node; resolves when it did, or had none. */
-  stale(node: Node): Promise<unknown>
+  /** The kernel drops the attributes that it keeps of the node, or all its pages and the attributes; resolves when it did, or had none. */
+  stale(node: Node, what: 'attributes' | 'pages'): Promise<unknown>
 }
 
 export interface SessionOptions extends InitOptions {
@@ -57,6 +57,8 @@ export class Session {
   readonly lookups: Lookups
   readonly files = new Map<Handle, Node>()
   readonly directories = new Map<Handle, Node>()
+  /** Files written past the page cache, and whether something was read into it since it was dropped for that. */
+  readonly directWritten = new Map<Node, boolean>()
   /** What INIT came to; undefined before it. */
   agreed: Agreed | undefined
   /** Requests taken so far. */
@@ -78,7 +80,10 @@ export class Session {
     this.negativeValidMs = options.negativeValidMs
     this.frames = frames
     this.sink = sink
-    this.lookups = new Lookups((node) => this.vfs.forget(node))
+    this.lookups = new Lookups((node) => {
+      this.directWritten.delete(node)
+      this.vfs.forget(node)
+    })
   }
 
   /** Requests that wait for a promise. */
@@ -187,9 +192,9 @@ export class Session {
     this.send(r, this.out, p.OUT_HEADER_BYTES, 0)
   }
 
-  /** The kernel drops the attributes that it keeps of the node. */
-  async stale(node: Node): Promise<void> {
-    await this.sink.stale(node)
+  /** The kernel drops what it keeps of the node. */
+  async stale(node: Node, what: 'attributes' | 'pages'): Promise<void> {
+    await this.sink.stale(node, what)
   }
 
   /** The kernel did not take the answer to an OPEN: nobody else will release the handle. */

@@ -8,7 +8,7 @@ import { damaged } from './rows.js'
 export const EVENT_VERSION = 1
 const HEAD_BYTES = 44
 
-export const KINDS = ['make', 'link', 'unlink', 'rmdir', 'rename', 'exchange', 'attributes', 'content', 'xattr', 'atime', 'forget', 'snapshot'] as const
+export const KINDS = ['make', 'link', 'unlink', 'rmdir', 'rename', 'exchange', 'attributes', 'content', 'xattr', 'atime', 'forget', 'snapshot', 'unsnapshot'] as const
 export type ChangeKind = (typeof KINDS)[number]
 
 export interface Change {
@@ -26,7 +26,7 @@ export interface Change {
 }
 
 const NUMBER: Record<ChangeKind, number> = {
-  make: 1, link: 2, unlink: 3, rmdir: 4, rename: 5, exchange: 6, attributes: 7, content: 8, xattr: 9, atime: 10, forget: 11, snapshot: 12
+  make: 1, link: 2, unlink: 3, rmdir: 4, rename: 5, exchange: 6, attributes: 7, content: 8, xattr: 9, atime: 10, forget: 11, snapshot: 12, unsnapshot: 13
 }
 
 export function encodeChange(change: Pick<Change, 'kind' | 'ino'> & Partial<Change>): Uint8Array {

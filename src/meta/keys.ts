@@ -16,6 +16,7 @@
  *   O     (O, session u64, ino u64)          v   inode without links that a session still holds (open-unlinked, unnamed)
  *   R     (R, ino u64, parent u64, place u64) v  reverse link: one per link of a file but its home, which the inode names
  *   V     (V, name)                         v   volume: the inode that holds its bytes
+ *   W     (W, domain u64)                    v   a snapshot was removed: history holds rows that nobody needs any more
  *   X     (X, ino u64, name)                 v   extended attribute
  *   E P T B b u                                  the data floor's and the store's: extents, logged bytes, allocator state
  *
@@ -34,6 +35,9 @@ const XATTR = 0x58 // X
 const DOMAIN = 0x4d // M
 const SNAPSHOT = 0x4e // N
 const ORPHAN = 0x4f // O
+const SWEEP = 0x57 // W
+
+export const INODE_KIND = 'I'
 
 export const KEY_NEXT_INO: Key = 'A'
 export const KEY_USAGE: Key = 'Cu'
@@ -74,6 +78,7 @@ export const VOLUMES_FROM: Key = 'V'
 export const VOLUMES_END: Key = 'W'
 export const volumeKey = (name: string): Key => VOLUMES_FROM + name
 export const volumeName = (key: Key): string => key.slice(1)
+export const sweepKey = (domain: number): Key => numbered(SWEEP, domain)
 export const xattrKey = (ino: number, name: string): Key => numbered(XATTR, ino) + name
 /** All of an inode's xattrs lie from here to xattrsFrom(ino + 1); a directory's entries and an inode's links likewise. */
 export const xattrsFrom = (ino: number): Key => numbered(XATTR, ino)

@@ -9,8 +9,10 @@
  *     default_permissions). Sticky, immutable and append-only rules always hold.
  */
 import type { Context, PosixError } from '../sys/index.js'
-import type { MaybePromise, Reader, Tx } from '../engine/index.js'
+import type { Key, MaybePromise, Reader, Tx } from '../engine/index.js'
 import type { View } from '../data/index.js'
+import type { Domain, Snapshot } from './rows.js'
+import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
 
 /** An inode as committed. For a directory, `nlink`, `mtime*`, `ctime*` already come from its counter row. Never mutated. */
 export interface Inode {
@@ -98,8 +100,8 @@ export interface Tree {
   list(r: Reader, ino: number, view: View, cookieHigh: number, cookieLow: number, limit: number): MaybePromise<readonly DirectoryRow[]>
   getxattr(r: Reader, ino: number, name: string, view: View): MaybePromise<Uint8Array | undefined>
   listxattr(r: Reader, ino: number, view: View): MaybePromise<readonly string[]>
-  /** EACCES unless the caller may; ACLs included. */
-  mayAccess(r: Reader, ctx: Context, inode: Inode, mask: number): MaybePromise<PosixError | undefined>
+  /** EACCES unless the caller may; ACLs included, as they are at the view (now). */
+  mayAccess(r: Reader, ctx: Context, inode: Inode, mask: number, view?: View): MaybePromise<PosixError | undefined>
   /** Where an inode is: one (parent, name) per link. */
   links(r: Reader, ino: number): MaybePromise<ReadonlyArray<{ readonly parent: number; readonly name: string }>>
   /** Pool sums: inodes in use, bytes of all files. */
@@ -142,4 +144,16 @@ export interface Tree {
   removeVolume(tx: Tx, op: Op, name: string): MaybePromise<number>
   /** Takes a snapshot of a domain: constant time. Returns its epoch. */
   snapshot(tx: Tx, op: Op, domain: number, name: string): MaybePromise<number>
+  /** Takes its name away; what it alone held is found by needlessHistory. Returns its epoch. ENOENT. */
+  removeSnapshot(tx: Tx, domain: number, name: string): MaybePromise<number>
+
+  // snapshots
+  domain(r: Reader, domain: number): MaybePromise<Domain | undefined>
+  snapshotNamed(r: Reader, domain: number, name: string): MaybePromise<Snapshot | undefined>
+  /** Oldest first. */
+  snapshots(r: Reader, domain: number): MaybePromise<readonly NamedSnapshot[]>
+  sweepsWanted(r: Reader): MaybePromise<readonly Sweep[]>
+  sweepDone(tx: Tx, sweep: Sweep): MaybePromise<void>
+  /** Of the next `limit` rows of history those that no snapshot needs. Once needless, always needless. */
+  needlessHistory(r: Reader, behind: Key, limit: number): MaybePromise<Needless>
 }

@@ -109,6 +109,15 @@ export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   return { epoch: get64(v, 9), sec: get64(v, 17), nsec: v.getUint32(25, true) }
 }
 
+/** W: the snapshot whose removal asked for it, by its epoch: no two are the same. */
+export function encodeSweep(epoch: number): Uint8Array {
+  const bytes = new Uint8Array(17)
+  set64(head(bytes, 0), 9, epoch)
+  return bytes
+}
+
+export const decodeSweep = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'a mark of a removed snapshot'), 9)
+
 /** O: why an inode without links is still there. */
 export const UNLINKED = 0
 export const UNNAMED = 1

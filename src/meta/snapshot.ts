@@ -1,26 +1,142 @@
 /**
- * Taking a snapshot of a domain: one row more, and the domain's epoch grows by one. Constant time whatever the domain holds.
- * Every body reads the domain's row (validated), so that a snapshot lies cleanly between two transactions.
+ * Snapshots of a domain. Taking one is a row more, and the domain's epoch grows by one: constant time whatever the domain holds.
+ *   - Every body reads the domain's row (validated), so that a snapshot lies cleanly between two transactions; and each change of
+ *     a domain's snapshots puts that row, so that of two changes at once one runs again.
+ *   - A row of history is needed while a snapshot lies in its [birth, death). A new snapshot's epoch is never below a death: what
+ *     nobody needs, nobody will need again.
+ *   - Removing one is a row less and a mark (W, domain): rows of history that nobody needs any more are to be found and removed.
  */
-import type { Tx } from '../engine/index.js'
+import type { KeyedRow, Reader, Tx } from '../engine/index.js'
+import { decodePast, HISTORY_KIND, NOW } from '../data/index.js'
 import { checkName, fail } from './access.js'
 import { encodeChange } from './events.js'
-import { domainKey, snapshotKey } from './keys.js'
+import { decodeInode } from './inode.js'
+import { domainKey, firstNumber, INODE_KIND, inodeKey, nameBehind, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
 import type { Op } from './meta.js'
-import { domainOfRow, encodeDomain, encodeSnapshot } from './rows.js'
+import { readInode } from './read.js'
+import { decodeSnapshot, domainOfRow, encodeDomain, encodeSnapshot, encodeSweep } from './rows.js'
+import type { Domain, Snapshot } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
+
+export interface NamedSnapshot extends Snapshot {
+  readonly name: string
+}
+
+const PAGE_ROWS = 256
+
+function* domainNow(tx: Reader, domain: number): Steps<Domain> {
+  const row = yield* wait(tx.get(domainKey(domain)))
+  if (row === undefined) throw fail('ENOENT')
+  return domainOfRow(domain, row)
+}
 
 /** Its epoch: the view to read it at. ENOENT (no such domain), EEXIST. */
 export function* snapshot(tx: Tx, op: Op, domain: number, name: string): Steps<number> {
   checkName(name)
-  const row = yield* wait(tx.get(domainKey(domain)))
-  if (row === undefined) throw fail('ENOENT')
+  const { epoch, root } = yield* domainNow(tx, domain)
   const key = snapshotKey(domain, name)
   if ((yield* wait(tx.get(key))) !== undefined) fail('EEXIST')
-  const { epoch, root } = domainOfRow(domain, row)
   tx.put(key, encodeSnapshot({ epoch, sec: op.now.sec, nsec: op.now.nsec }))
   tx.put(domainKey(domain), encodeDomain({ domain, epoch: epoch + 1, newestSnapshot: epoch, root }))
   tx.change(encodeChange({ kind: 'snapshot', ino: root, name }))
   return epoch
+}
+
+/** The name goes at once, what it alone held in the background. Answers its epoch. ENOENT. */
+export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<number> {
+  const { epoch, root } = yield* domainNow(tx, domain)
+  const key = snapshotKey(domain, name)
+  const row = yield* wait(tx.get(key))
+  if (row === undefined) throw fail('ENOENT')
+  const gone = decodeSnapshot(row.bytes).epoch
+  const others = (yield* snapshotsOf(tx, domain)).filter((s) => s.epoch !== gone)
+  tx.delete(key)
+  tx.put(domainKey(domain), encodeDomain({ domain, epoch, newestSnapshot: others.at(-1)?.epoch ?? 0, root }))
+  tx.put(sweepKey(domain), encodeSweep(gone))
+  tx.change(encodeChange({ kind: 'unsnapshot', ino: root, name }))
+  return gone
+}
+
+/** Oldest first. */
+export function* snapshotsOf(r: Reader, domain: number): Steps<readonly NamedSnapshot[]> {
+  const found: NamedSnapshot[] = []
+  for (let from = snapshotsFrom(domain); ;) {
+    const rows: readonly KeyedRow[] = yield* wait(r.scan({ from, to: snapshotsFrom(domain + 1), limit: PAGE_ROWS }))
+    for (const { key, row } of rows) found.push({ name: nameBehind(key), ...decodeSnapshot(row.bytes) })
+    if (rows.length < PAGE_ROWS) return found.sort((a, b) => a.epoch - b.epoch)
+    from = `${rows[rows.length - 1].key}\u0000`
+  }
+}
+
+export function* snapshotNamed(r: Reader, domain: number, name: string): Steps<Snapshot | undefined> {
+  const row = yield* wait(r.get(snapshotKey(domain, name)))
+  return row === undefined ? undefined : decodeSnapshot(row.bytes)
+}
+
+/** A domain's row; undefined if there is none. */
+export function* domainAt(r: Reader, domain: number): Steps<Domain | undefined> {
+  const row = yield* wait(r.get(domainKey(domain)))
+  return row === undefined ? undefined : domainOfRow(domain, row)
+}
+
+// ------------------------------------------------------------------------------------------------ history to be removed
+
+/** Domains whose history has rows that nobody needs, and what says so. */
+export interface Sweep {
+  readonly domain: number
+  readonly bytes: Uint8Array
+}
+
+export function* sweepsWanted(r: Reader): Steps<readonly Sweep[]> {
+  const rows = yield* wait(r.scan({ from: sweepKey(0), to: sweepKey(2 ** 53 - 1), limit: PAGE_ROWS }))
+  return rows.map(({ key, row }) => ({ domain: firstNumber(key), bytes: row.bytes }))
+}
+
+/** Unless another snapshot was removed meanwhile. */
+export function* sweepDone(tx: Tx, { domain, bytes }: Sweep): Steps<void> {
+  const row = yield* wait(tx.get(sweepKey(domain)))
+  if (row !== undefined && Buffer.compare(row.bytes, bytes) === 0) tx.delete(sweepKey(domain))
+}
+
+/** Some rows of history behind a key: those that nobody needs, and the key behind which to go on. */
+export interface Needless {
+  readonly rows: readonly KeyedRow[]
+  readonly behind: string | undefined
+}
+
+/** Looks at `limit` rows. A row of whom no inode is left, now or in history, is needed by nobody. */
+export function* needlessHistory(r: Reader, behind: string, limit: number): Steps<Needless> {
+  const rows = yield* wait(r.scan({ from: behind === '' ? HISTORY_KIND : `${behind}\u0000`, to: String.fromCharCode(HISTORY_KIND.charCodeAt(0) + 1), limit }))
+  const epochs = new Map<number, readonly number[]>()
+  const needless: KeyedRow[] = []
+  let owner = -1
+  let domain: number | undefined
+  for (const keyed of rows) {
+    const past = decodePast(keyed)
+    const ino = firstNumber(past.key)
+    if (past.key.startsWith(INODE_KIND)) {
+      owner = ino
+      domain = decodeInode(ino, past.bytes).domain
+    } else if (ino !== owner) {
+      owner = ino
+      domain = yield* domainOfInode(r, ino)
+    }
+    if (domain !== undefined) {
+      let held = epochs.get(domain)
+      if (held === undefined) epochs.set(domain, (held = (yield* snapshotsOf(r, domain)).map((s) => s.epoch)))
+      if (held.some((epoch) => past.birth <= epoch && epoch < past.death)) continue
+    }
+    needless.push(keyed)
+  }
+  return { rows: needless, behind: rows.length < limit ? undefined : rows[rows.length - 1].key }
+}
+
+/** Of an inode that is, or was. */
+function* domainOfInode(r: Reader, ino: number): Steps<number | undefined> {
+  const now = yield* wait(readInode(r, ino, NOW))
+  if (now !== undefined) return now.domain
+  const from = `${HISTORY_KIND}${inodeKey(ino)}`
+  const [row] = yield* wait(r.scan({ from, to: `${from}\u0001`, limit: 1 }))
+  return row === undefined ? undefined : decodeInode(ino, decodePast(row).bytes).domain
 }

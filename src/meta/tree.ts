@@ -14,7 +14,7 @@ import { NOW } from '../data/index.js'
 import { forgetInode, orphans } from './orphans.js'
 import { linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
-import { snapshot } from './snapshot.js'
+import { domainAt, needlessHistory, removeSnapshot, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
 import { listVolumes, makeVolume, removeVolume, renameVolume, volumeNamed } from './volumes.js'
 import { removexattr, setxattr } from './xattrs.js'
@@ -34,7 +34,7 @@ export function openTree(options: TreeOptions): Tree {
     list: readEntries,
     getxattr: readXattr,
     listxattr: (r, ino, view) => run(xattrNames(r, ino, view)),
-    mayAccess: (r, ctx, inode, mask) => after(run(permission(r, ctx, inode, mask, NOW)), (code) => (code === undefined ? undefined : new PosixError(code))),
+    mayAccess: (r, ctx, inode, mask, view = NOW) => after(run(permission(r, ctx, inode, mask, view)), (code) => (code === undefined ? undefined : new PosixError(code))),
     links: (r, ino) => run(linksOf(r, ino)),
     usage: (r) => after(r.counters(KEY_USAGE), (slots) => ({ inodes: slots?.[0] ?? 0, bytes: slots?.[1] ?? 0 })),
 
@@ -58,6 +58,13 @@ export function openTree(options: TreeOptions): Tree {
     makeVolume: (tx, op, name, ino, sizeBytes) => run(makeVolume(tx, op, name, ino, sizeBytes)),
     renameVolume: (tx, name, newName) => run(renameVolume(tx, name, newName)),
     removeVolume: (tx, op, name) => run(removeVolume(tx, op, name)),
-    snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name))
+    snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name)),
+    removeSnapshot: (tx, domain, name) => run(removeSnapshot(tx, domain, name)),
+    domain: (r, domain) => run(domainAt(r, domain)),
+    snapshotNamed: (r, domain, name) => run(snapshotNamed(r, domain, name)),
+    snapshots: (r, domain) => run(snapshotsOf(r, domain)),
+    sweepsWanted: (r) => run(sweepsWanted(r)),
+    sweepDone: (tx, sweep) => run(sweepDone(tx, sweep)),
+    needlessHistory: (r, behind, limit) => run(needlessHistory(r, behind, limit))
   }
 }

@@ -15,7 +15,7 @@ export interface Holder {
   readonly host: string
   readonly bootId: string
   /** What holds it: a daemon that serves mounts, or a command at work. */
-  readonly what: 'daemon' | 'format' | 'fsck' | 'grow' | 'volume'
+  readonly what: 'daemon' | 'format' | 'fsck' | 'grow' | 'volume' | 'command'
   /** Device number of the daemon's mount, "major:minor" as in mountinfo, once there is one. */
   readonly device: string | undefined
 }
@@ -29,7 +29,7 @@ export interface Lock {
   release(): void
 }
 
-const WHATS: readonly Holder['what'][] = ['daemon', 'format', 'fsck', 'grow', 'volume']
+const WHATS: readonly Holder['what'][] = ['daemon', 'format', 'fsck', 'grow', 'volume', 'command']
 const TEXT_MAX_BYTES = 4096
 
 function parse(text: string): Holder | undefined {

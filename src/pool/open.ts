@@ -17,6 +17,7 @@ import { deviceBytes, formatSpace, GROUP_BYTES, HOST_RESERVE_BYTES, openSpace } 
 import type { SpaceIo, Store } from '../store/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
+import { openSnapshots } from '../snapshot/index.js'
 import { openVfs } from '../vfs/index.js'
 import type { OpenedVfs, Vfs, VfsOptions } from '../vfs/index.js'
 import { openVolumes } from '../volume/index.js'
@@ -24,6 +25,8 @@ import type { Volumes } from '../volume/index.js'
 import { deviceSizeBytes } from './device.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
+import { poolSnapshots } from './snapshots.js'
+import type { PoolSnapshots } from './snapshots.js'
 import { makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
 import type { Superblock } from './superblock.js'
 
@@ -86,6 +89,7 @@ export interface Pool {
   readonly superblock: Superblock
   readonly vfs: Vfs
   readonly volumes: Volumes
+  readonly snapshots: PoolSnapshots
   status(): Promise<PoolStatus>
   /** Everything that was answered so far is durable. */
   sync(): Promise<void>
@@ -183,13 +187,16 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
     closers.push(() => vfs.close())
     const volumes = openVolumes({ engine, tree, data, clock, removed: (ino) => vfs.reclaim(ino) })
+    const snapshots = openSnapshots({ engine, tree, data, clock })
+    closers.push(() => snapshots.stop())
+    if (options.vfs.readOnly !== true) snapshots.start()
     const { sizeBytes } = space.status()
     if (sizeBytes > superblock.sizeBytes) { // it grew, and the power went before the superblock knew
       superblock = { ...superblock, sizeBytes }
       writeSuperblock(folder, superblock)
     }
     options.seams?.opened?.({ engine, data, store, vfs })
-    return poolOf({ folder, superblock, engine, store, data, vfs, volumes, closers })
+    return poolOf({ folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots({ engine, tree, snapshots }), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -204,10 +211,11 @@ interface Assembled {
   readonly data: Data
   readonly vfs: OpenedVfs
   readonly volumes: Volumes
+  readonly snapshots: PoolSnapshots
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, closers }: Assembled): Pool {
+function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, closers }: Assembled): Pool {
   let superblock = atOpen
   let closing: Promise<void> | undefined
   return {
@@ -217,6 +225,7 @@ function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, close
     },
     vfs,
     volumes,
+    snapshots,
     async status() {
       const { usedBytes, freeBytes } = store.status()
       const { sizeBytes } = superblock

@@ -28,6 +28,8 @@ export interface VfsOptions {
   readonly umask?: number
   /** Whether the door's client knows this node, so that a forget will come. Absent: it always does. */
   readonly isHeld?: (node: Node) => boolean
+  /** Whether it knows any node of from <= node < to. Absent: it always does. */
+  readonly isHeldBetween?: (from: Node, to: Node) => boolean
 }
 
 export interface Parts {

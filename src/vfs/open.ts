@@ -17,6 +17,7 @@ import { inodeNumbers } from './inode-numbers.js'
 import { namespaceOf } from './namespace.js'
 import { openingOf } from './opening.js'
 import { openOrphans } from './orphans.js'
+import { withSnapshots } from './snapshots.js'
 import { openWriteout } from './writeout.js'
 import type { Vfs } from './vfs.js'
 import { xattrsOf } from './xattrs.js'
@@ -57,7 +58,7 @@ export function openVfs(parts: Parts): OpenedVfs {
     return inodes
   }
 
-  return {
+  const live: OpenedVfs = {
     ...namespaceOf(core, { takeNumber, atimes, orphans, writeout }),
     ...attributesOf(core, { atimes, orphans, writeout, mayWrite: handles.mayWrite }),
     ...openingOf(core, { handles, writeout, orphans, takeNumber }),
@@ -88,4 +89,5 @@ export function openVfs(parts: Parts): OpenedVfs {
       atimes.stop()
     },
   }
+  return withSnapshots(core, handles, live)
 }

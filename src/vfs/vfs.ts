@@ -149,8 +149,8 @@ export interface Vfs {
   /** `mask` of R_OK 4, W_OK 2, X_OK 1. EACCES. */
   access(ctx: Context, node: Node, mask: number): MaybePromise<void>
   setxattr(ctx: Context, node: Node, name: string, value: Uint8Array, flags: number, killSgid: boolean): MaybePromise<void>
-  /** ENODATA. */
-  getxattr(ctx: Context, node: Node, name: string): MaybePromise<Uint8Array>
+  /** Undefined: there is none of that name (ENODATA), as the kernel hears once for each file that is written. */
+  getxattr(ctx: Context, node: Node, name: string): MaybePromise<Uint8Array | undefined>
   listxattr(ctx: Context, node: Node): MaybePromise<readonly string[]>
   removexattr(ctx: Context, node: Node, name: string): MaybePromise<void>
   /** FS_IOC_GETFLAGS's bits (FS_*_FL). */

@@ -23,12 +23,11 @@ const S_ISVTX = 0o1000
 export function xattrsOf(core: Core): Xattrs {
   const { tree } = core
 
-  const requireMayRead = (ctx: Context, inode: Inode, name: string): MaybePromise<void> => {
-    if (!core.checks) return
-    if (name.startsWith('trusted.') && ctx.uid !== 0) throw new PosixError('ENODATA')
-    if (!name.startsWith('user.')) return
-    if (!isRegular(inode) && !isDirectory(inode)) throw new PosixError('ENODATA')
-    return requireAccess(core, ctx, inode, R_OK)
+  const readChecked = (ctx: Context, inode: Inode, name: string): MaybePromise<Uint8Array | undefined> => {
+    if (name.startsWith('trusted.') && ctx.uid !== 0) return undefined
+    if (!name.startsWith('user.')) return read(ctx, inode.ino, name)
+    if (!isRegular(inode) && !isDirectory(inode)) return undefined
+    return then(requireAccess(core, ctx, inode, R_OK), () => read(ctx, inode.ino, name))
   }
 
   const requireMayWrite = (ctx: Context, node: Node, name: string): MaybePromise<void> => {
@@ -46,18 +45,21 @@ export function xattrsOf(core: Core): Xattrs {
     })
   }
 
-  const read = (ctx: Context, node: Node, name: string): MaybePromise<Uint8Array> =>
-    then(tree.getxattr(readerOf(core, ctx), node, name, NOW), (value) => {
-      if (value !== undefined) return value
-      return then(inodeOf(core, ctx, node), () => {
-        throw new PosixError('ENODATA')
-      })
-    })
+  const read = (ctx: Context, node: Node, name: string): MaybePromise<Uint8Array | undefined> => {
+    const value = tree.getxattr(readerOf(core, ctx), node, name, NOW)
+    return value instanceof Promise ? value.then((found) => found ?? noneOf(ctx, node)) : value ?? noneOf(ctx, node)
+  }
+
+  /** ESTALE if it is the inode that is missing. */
+  const noneOf = (ctx: Context, node: Node): MaybePromise<undefined> => {
+    const inode = inodeOf(core, ctx, node)
+    return inode instanceof Promise ? inode.then(() => undefined) : undefined
+  }
 
   return {
     getxattr(ctx, node, name) {
       if (!core.checks) return read(ctx, node, name)
-      return then(inodeOf(core, ctx, node), (inode) => then(requireMayRead(ctx, inode, name), () => read(ctx, node, name)))
+      return then(inodeOf(core, ctx, node), (inode) => readChecked(ctx, inode, name))
     },
 
     listxattr: (ctx, node) => then(inodeOf(core, ctx, node), () =>

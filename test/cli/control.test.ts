@@ -20,7 +20,7 @@ const status: Status = {
   mounts: [{ dir: '/m', options: ['rw'] }], space: { sizeBytes: 3, usedBytes: 1, freeBytes: 2 }, inodes: 4, openFiles: null, openDirectories: null,
   dirtyBytes: 5, uptimeSec: 6.5, requests: 7, latency: { mode: 'auto', inForce: false }, engine: { kind: 'lmdb', failed: null }
 }
-const handlers: ControlHandlers = { status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes),
+const handlers: ControlHandlers = { calls: {}, status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes),
   volumes: (ask) => ask.do === 'rm' ? Promise.reject(new VolumeError('in-use', 'Volume v is in use: leave it.')) : Promise.resolve({ volumes: [], fenced: JSON.stringify(ask) })
 }
 

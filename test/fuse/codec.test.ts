@@ -157,6 +157,23 @@ describe('codecs', () => {
     assert.deepEqual([fsx.length, fsx.readUInt32LE(16)], [44, 0x08 | 0x10 | 0x40])
   })
 
+  test('FSSETXATTR sets what we have and refuses the rest', async () => {
+    const set = async (xflags: number, projid: number): Promise<unknown> => {
+      const { vfs, calls } = recorder({ getflags: 0, setflags: undefined })
+      const kernel = new Kernel(vfs)
+      kernel.init()
+      const fsxattr = Buffer.alloc(28)
+      fsxattr.writeUInt32LE(xflags, 0)
+      fsxattr.writeUInt32LE(projid, 12)
+      const { error } = await kernel.ask(39, caller, pack('ioctl_in', { cmd: 0x401c5820, in_size: 28 }), fsxattr)
+      return error === 0 ? calls.find(([name]) => name === 'setflags')![3] : error
+    }
+    assert.equal(await set(0x40, 0), 0x80)
+    assert.equal(await set(0x80000040, 0), 0x80) // an xattr is there: told, not asked
+    assert.equal(await set(0x8040, 0), -95) // DAX
+    assert.equal(await set(0x40, 7), -95)
+  })
+
   test('setattr', async () => {
     const seen: Record<string, unknown>[] = []
     const { args, body } = await run({ setattr: (_c: Context, _n: number, set: object) => { seen.push({ ...set }); return attr } }, 4,
@@ -230,6 +247,29 @@ describe('codecs', () => {
     assert.deepEqual((await run(armed, 43, pack('fallocate_in', { length: 4 }))).stale, [node])
     assert.deepEqual((await run(armed, 47, copy)).stale, [9, node])
     assert.deepEqual((await run(armed, 39, pack('ioctl_in', { cmd: 0x40086602, in_size: 4 }), Buffer.from([0x20, 0, 0, 0]))).stale, [node])
+  })
+
+  test('pages that were read while a direct write was under way are dropped before it is answered', async () => {
+    const O_DIRECT = 0o40000
+    let applied: (() => void) | undefined
+    const { vfs } = recorder({ write: () => new Promise((resolve) => (applied = () => void resolve(4))), read: 0 })
+    const kernel = new Kernel(vfs)
+    kernel.init()
+    const read = (flags: number) => kernel.ask(15, caller, pack('read_in', { size: 4096, flags }))
+    const direct = async (meanwhile?: () => Promise<unknown>): Promise<number> => {
+      const answered = kernel.ask(16, caller, pack('write_in', { size: 4, flags: O_DIRECT | 1 }), Buffer.from('data'))
+      await meanwhile?.()
+      applied!()
+      await answered
+      return kernel.stalePages.splice(0).length
+    }
+    assert.equal(await direct(), 1) // nobody knows what was read before
+    assert.equal(await direct(), 0)
+    assert.equal(await direct(() => read(0)), 1)
+    assert.equal(await direct(() => read(O_DIRECT)), 0)
+    await read(0)
+    assert.equal(await direct(), 1)
+    assert.equal(await direct(), 0)
   })
 
   test('groups come with requests that create, and only there', () => {

@@ -139,7 +139,8 @@ const frames = new FramePool() // shared by all: making a megabyte for each test
 export class Kernel implements ReplySink {
   readonly session: Session
   readonly replies: Reply[] = []
-  /** Whose attributes it was told to drop. */
+  /** Whose attributes, whose pages it was told to drop. */
+  readonly stalePages: number[] = []
   readonly staleNodes: number[] = []
   /** What the next sends answer instead of the length. */
   refuseReplies = 0
@@ -170,8 +171,8 @@ export class Kernel implements ReplySink {
     this.session.frames.giveRequest(frame)
   }
 
-  stale(node: number): Promise<void> {
-    this.staleNodes.push(node)
+  stale(node: number, what: 'attributes' | 'pages'): Promise<void> {
+    (what === 'pages' ? this.stalePages : this.staleNodes).push(node)
     return Promise.resolve()
   }
 

@@ -8,8 +8,8 @@ import { decodeChange, encodeChange, KINDS } from '../../src/meta/events.js'
 import { halfSipHash, nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { dentryKey, directoryKey, domainKey, firstNumber, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, secondNumber, snapshotKey, volumeKey, xattrKey } from '../../src/meta/keys.js'
-import { decodeDentry, decodeNextIno, decodeSnapshot, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeSnapshot, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
+import { dentryKey, directoryKey, domainKey, firstNumber, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, secondNumber, snapshotKey, sweepKey, volumeKey, xattrKey } from '../../src/meta/keys.js'
+import { decodeDentry, decodeNextIno, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
 import { expectErrno } from './pools.js'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -32,6 +32,7 @@ describe('keys', () => {
     assert.equal(keyHex(orphanKey(5, 6)), '4f00000000000000050000000000000006')
     assert.equal(keyHex(xattrKey(7, 'user.a')), '580000000000000007' + keyHex('user.a'))
     assert.equal(keyHex(snapshotKey(1, 'x')), '4e000000000000000178')
+    assert.equal(keyHex(sweepKey(2)), '570000000000000002')
     assert.equal(keyHex(historyKey('I\u0001', 0x102)), '4849010000000000000102')
   })
 
@@ -78,6 +79,8 @@ describe('values', () => {
     const snapshot = encodeSnapshot({ epoch: 5, sec: -1, nsec: 6 })
     assert.equal(hex(snapshot), '01' + '0000000000000000' + '0500000000000000' + 'ffffffffffffffff' + '06000000')
     assert.deepEqual(decodeSnapshot(snapshot), { epoch: 5, sec: -1, nsec: 6 })
+    assert.equal(hex(encodeSweep(5)), '01' + '0000000000000000' + '0500000000000000')
+    assert.equal(decodeSweep(encodeSweep(5)), 5)
     assert.equal(hex(encodeOrphan(2, UNNAMED)), '01020000000000000001')
     assert.equal(orphanKind(encodeOrphan(2, UNNAMED)), UNNAMED)
     assert.equal(hex(encodeLink(2, 'n')), '0102000000000000006e')

@@ -128,3 +128,14 @@ test('a read through O_NOATIME leaves the access time as it is, another one move
     assert.equal(fs.statSync(path).atimeMs !== 1_000_000, moves)
   }
 })
+
+test('the kernel\'s own write-back puts pages in their place, also for a file that was opened to append', { skip: needsRoot, timeout: 60_000 }, async (t) => {
+  const place = makePlace(t)
+  assert.equal((await place.ogee('mount', '-o', 'opens,writeback_cache', place.pool, place.dir)).code, 0)
+  const file = join(place.dir, 'log')
+  fs.appendFileSync(file, 'x'.repeat(2048))
+  fs.appendFileSync(file, 'y') // the kernel writes the page back whole
+  await place.ogee('umount', place.dir)
+  assert.equal((await place.ogee('mount', place.pool, place.dir)).code, 0)
+  assert.equal(fs.readFileSync(file, 'latin1'), `${'x'.repeat(2048)}y`)
+})

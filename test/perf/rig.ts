@@ -31,14 +31,14 @@ export interface Counts {
 
 const none = (): Counts => ({ requests: 0, commits: 0, logBytes: 0, logWrites: 0, logSyncs: 0, spaceReads: 0, spaceWrites: 0, spaceOthers: 0, spaceSyncs: 0 })
 
-export const LOOKUP = 1, FORGET = 2, GETATTR = 3, MKNOD = 8, MKDIR = 9, UNLINK = 10, RMDIR = 11, RENAME2 = 45, READ = 15, WRITE = 16, FSYNC = 20, INIT = 26
+export const LOOKUP = 1, FORGET = 2, GETATTR = 3, MKNOD = 8, MKDIR = 9, UNLINK = 10, RMDIR = 11, RENAME2 = 45, READ = 15, WRITE = 16, FSYNC = 20, GETXATTR = 22, INIT = 26
 
 export interface Rig {
   /** Counts what `work` takes, after `warm` runs of it that do not count. */
   count(work: () => Promise<void>): Promise<Counts>
   ask(opcode: number, node: number, body: Buffer): Promise<{ readonly error: number, readonly node: number }>
   /** The same request again and again, answered in the tick: no promise, no buffer. */
-  repeat(opcode: number, node: number, body: Buffer, times: number): void
+  repeat(opcode: number, node: number, body: Buffer, times: number, errno?: number): void
   close(): Promise<void>
 }
 
@@ -123,13 +123,13 @@ export async function openRig(): Promise<Rig> {
       assert.equal(replies, want)
       return { error, node }
     },
-    repeat(opcode, at, body, times) {
+    repeat(opcode, at, body, times, errno = 0) {
       const length = fill(opcode, at, body)
       arrived = () => undefined
       const want = replies + times
       for (let i = 0; i < times; i++) session.handle(frame, length)
       assert.equal(replies, want, 'answered in the tick')
-      assert.equal(error, 0)
+      assert.equal(Math.abs(error), errno)
     },
     async close() {
       await session.close()
@@ -161,6 +161,7 @@ export const renameBody = (name: string, newParent: number, newName: string): Bu
   return Buffer.concat([head, cString(name), cString(newName)])
 }
 export const getattrBody = Buffer.alloc(16)
+export const getxattrBody = (name: string): Buffer => Buffer.concat([Buffer.alloc(8), cString(name)])
 export const fsyncBody = Buffer.alloc(16)
 export const readBody = (offset: number, size: number): Buffer => {
   const body = Buffer.alloc(40)

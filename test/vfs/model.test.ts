@@ -15,8 +15,10 @@ import { makeMemoryServer, openLmdb } from '../../src/engine/index.js'
 import { openPool } from '../../src/pool/index.js'
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE, ROOT_NODE, SET_MODE, SET_SIZE } from '../../src/vfs/index.js'
 import type { Vfs, SetAttr } from '../../src/vfs/index.js'
-import { apply, cloneModel, describeNode, digest, newModel, shownModel } from './model.js'
+import { describeNode, digest, newModel, shownModel } from './model.js'
 import type { Model, ModelNode, Step } from './model.js'
+import { follow, program, runsOf } from './programs.js'
+import type { Outcome, Program } from './programs.js'
 import { hurriedClock, openRig } from './rig.js'
 import type { Rig } from './rig.js'
 
@@ -29,11 +31,6 @@ interface Place {
 const HOW = { killSuidgid: false, append: false }
 const NOTHING: SetAttr =
   { valid: 0, mode: 0, uid: 0, gid: 0, sizeBytes: 0, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }
-
-interface Outcome {
-  readonly text: string
-  readonly given: number
-}
 
 async function doStep(vfs: Vfs, s: Step): Promise<Outcome> {
   try {
@@ -101,39 +98,11 @@ async function shownPool(vfs: Vfs, inos: readonly number[]): Promise<string> {
     const text = kind === 'link' ? Buffer.from(await vfs.readlink(root, ino)) : bytes
     const entries = kind === 'dir' && attr.nlink > 0 ? await entriesOf(vfs, ino) : []
     const xattrs: [string, string][] = []
-    for (const name of await vfs.listxattr(root, ino)) xattrs.push([name, Buffer.from(await vfs.getxattr(root, ino, name)).toString()])
+    for (const name of await vfs.listxattr(root, ino)) xattrs.push([name, Buffer.from((await vfs.getxattr(root, ino, name))!).toString()])
     lines.push(describeNode(ino, kind, attr.nlink, attr.mode & 0o7777, text, entries, xattrs))
   }
   return lines.join('\n')
 }
-
-// ------------------------------------------------------------------------------------------------- generated programs
-
-const pick = fc.nat({ max: 1000 })
-const name = fc.constantFrom('a', 'b', 'c', 'd')
-const offset = fc.oneof(fc.constantFrom(0, 1, 2047, 2048, 4095, 4096, 8192, 65_536), fc.nat({ max: 150_000 }))
-const length = fc.oneof(fc.constantFrom(1, 512, 2048, 4096, 70_000), fc.nat({ max: 20_000 }).map((n) => n + 1))
-
-/** A step whose nodes are still numbers to pick with. */
-const blank = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ op: fc.constant('create' as const), parent: pick, name, exclusive: fc.boolean() }) },
-  { weight: 3, arbitrary: fc.record({ op: fc.constant('mkdir' as const), parent: pick, name }) },
-  fc.record({ op: fc.constant('symlink' as const), parent: pick, name, target: fc.constantFrom('x', 'some/where') }),
-  fc.record({ op: fc.constant('link' as const), node: pick, parent: pick, name }),
-  { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const, 'lookup' as const), parent: pick, name }) },
-  { weight: 3, arbitrary: fc.record({ op: fc.constant('rename' as const), parent: pick, name, newParent: pick, newName: name, flags: fc.constantFrom(0, 0, 1, 2) }) },
-  { weight: 6, arbitrary: fc.record({ op: fc.constant('write' as const), node: pick, offset: fc.oneof(offset, fc.constant('end' as const)), length, fill: fc.integer({ min: 1, max: 255 }) }) },
-  { weight: 2, arbitrary: fc.record({ op: fc.constant('truncate' as const), node: pick, size: fc.oneof(fc.constant(0), offset) }) },
-  { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('punch' as const, 'zero' as const, 'reserve' as const), node: pick, offset, length }) },
-  { weight: 2, arbitrary: fc.record({ op: fc.constant('read' as const), node: pick, offset, length }) },
-  fc.record({ op: fc.constant('copy' as const), node: pick, to: pick, from: offset, at: offset, length }),
-  fc.record({ op: fc.constant('chmod' as const), node: pick, mode: fc.constantFrom(0o600, 0o755, 0o1770) }),
-  fc.record({ op: fc.constant('setxattr' as const), node: pick, name: fc.constantFrom('user.x', 'user.y'), value: fc.constantFrom('1', 'two') }),
-  fc.record({ op: fc.constantFrom('list' as const, 'fsync' as const), node: pick }),
-) as fc.Arbitrary<Step>
-type Program = readonly (readonly Step[] | 'reopen')[]
-const program: fc.Arbitrary<Program> = fc.array(
-  fc.oneof({ weight: 12, arbitrary: fc.array(blank, { minLength: 1, maxLength: 4 }) }, fc.constant('reopen' as const)), { maxLength: 30 })
 
 /** Nodes for numbers: folders where a parent is asked, mostly files elsewhere. */
 function filled(s: Step, m: Model): Step {
@@ -156,32 +125,6 @@ function filled(s: Step, m: Model): Step {
       return 'node' in s ? { ...s, node: file(s.node) } : s
     }
   }
-}
-
-function* ordersOf<T>(list: readonly T[]): Iterable<readonly T[]> {
-  if (list.length <= 1) yield list
-  for (let i = 0; list.length > 1 && i < list.length; i++) {
-    for (const rest of ordersOf([...list.slice(0, i), ...list.slice(i + 1)])) yield [list[i], ...rest]
-  }
-}
-
-/** A copy is a read and a write, not one step: it runs alone. */
-const runsOf = (steps: readonly Step[]): readonly (readonly Step[])[] => {
-  const copies = steps.filter((s) => s.op === 'copy').map((s) => [s])
-  const others = steps.filter((s) => s.op !== 'copy')
-  return others.length > 0 ? [others, ...copies] : copies
-}
-
-/** What the models become if the steps had these outcomes, in any order. */
-function follow(models: readonly Model[], done: readonly { step: Step; outcome: Outcome }[]): Model[] {
-  const next = new Map<string, Model>()
-  for (const model of models) {
-    for (const order of ordersOf(done)) {
-      const trial = cloneModel(model)
-      if (order.every(({ step, outcome }) => apply(trial, step, outcome.given) === outcome.text)) next.set(shownModel(trial), trial)
-    }
-  }
-  return [...next.values()]
 }
 
 let programs = 0 // each has a folder of its own

@@ -1,10 +1,10 @@
 /** `ogee grow`: a pool becomes larger, while it is mounted or not. */
 import type { Command } from 'commander'
-import { grownSize, holderText, openPool, readSuperblock, Refusal, tryLock } from '../../pool/index.js'
-import { systemClock, systemRandom } from '../../sys/index.js'
+import { grownSize, readSuperblock } from '../../pool/index.js'
 import { askGrow } from '../daemon/client.js'
 import { locate } from '../locate.js'
-import { bytesText, note, say } from '../output.js'
+import { onPool } from '../on-pool.js'
+import { bytesText, say } from '../output.js'
 import { parseSize } from '../sizes.js'
 
 interface Flags {
@@ -27,22 +27,7 @@ async function grow(path: string, flags: Flags): Promise<void> {
   const superblock = readSuperblock(pool)
   const isMore = flags.size.startsWith('+')
   const wanted = grownSize(superblock, parseSize(isMore ? flags.size.slice(1) : flags.size) + (isMore ? superblock.sizeBytes : 0))
-  const sizeBytes = (await askGrow(pool, wanted))?.sizeBytes ?? await growClosed(pool, wanted)
+  const { sizeBytes } = await onPool(pool, () => askGrow(pool, wanted), async (p) => ({ sizeBytes: await p.grow(wanted) }))
   if (flags.json === true) say(JSON.stringify({ pool, sizeBytes, beforeBytes: superblock.sizeBytes }))
   else say(`Pool ${pool} has ${bytesText(sizeBytes)} now (before: ${bytesText(superblock.sizeBytes)}).`)
-}
-
-async function growClosed(folder: string, wanted: number): Promise<number> {
-  const lock = tryLock(folder, 'grow')
-  if (!('release' in lock)) throw new Refusal('in-use', `Pool ${folder} is being opened or closed by ${holderText(lock.heldBy)}: try again in a moment.`)
-  try {
-    const pool = await openPool(folder, { clock: systemClock, random: systemRandom, vfs: {}, note })
-    try {
-      return await pool.grow(wanted)
-    } finally {
-      await pool.close()
-    }
-  } finally {
-    lock.release()
-  }
 }

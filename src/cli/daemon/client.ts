@@ -13,7 +13,7 @@ import { close, ERRNO, errnoOf, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../.
 import type { Status } from './messages.js'
 import { encodeAsk } from '../volume-asks.js'
 import type { VolumeAnswer, VolumeAsk } from '../volume-asks.js'
-import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
+import { CALLS_PATH, CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
 
 const ANSWER_MS = 10_000
 const SYNC_MS = 600_000
@@ -112,6 +112,10 @@ export const askGrow = (folder: string, sizeBytes: number): Promise<{ sizeBytes:
 /** Undefined if there is no daemon. */
 export const askVolumes = (folder: string, ask: VolumeAsk): Promise<VolumeAnswer | undefined> =>
   askJson(folder, { method: 'POST', path: `${VOLUMES_PATH}?${encodeAsk(ask)}`, timeoutMs: SYNC_MS }, (f) => f.Volumes)
+
+/** Has the daemon do something by its name (control.ts, Calls); undefined if there is no daemon. */
+export const askCall = <T>(folder: string, name: string, query: Readonly<Record<string, string>>, form: (f: typeof import('./messages.js')) => z.ZodType<T>): Promise<T | undefined> =>
+  askJson(folder, { method: 'POST', path: `${CALLS_PATH}${name}?${new URLSearchParams(query).toString()}`, timeoutMs: SYNC_MS }, form)
 
 export interface ClosedWatch {
   /** Resolves when the daemon has begun to close. */

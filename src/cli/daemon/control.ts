@@ -13,9 +13,13 @@ import type { Closing, Status } from './messages.js'
 import { decodeAsk } from '../volume-asks.js'
 import type { VolumeAnswer, VolumeAsk } from '../volume-asks.js'
 import { VolumeError } from '../../volume/index.js'
-import { CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
+import { CALLS_PATH, CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
+
+/** POST /v1/NAME?QUERY: what else the daemon does, by name. */
+export type Calls = Readonly<Record<string, (query: URLSearchParams) => Promise<object>>>
 
 export interface ControlHandlers {
+  readonly calls: Calls
   status(): Promise<Status>
   sync(): Promise<void>
   /** Answers the new size. */
@@ -63,8 +67,14 @@ export async function serveControl(folder: string, handlers: ControlHandlers): P
         waiting.add(response)
         response.on('close', () => waiting.delete(response))
         return
-      default:
-        answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, POST ${GROW_PATH}?size=BYTES, POST ${VOLUMES_PATH}?do=WHAT, GET ${CLOSED_PATH}.` })
+      default: {
+        const call = request.method === 'POST' && path.startsWith(CALLS_PATH) ? path.slice(CALLS_PATH.length) : ''
+        if (Object.hasOwn(handlers.calls, call)) {
+          handlers.calls[call](new URLSearchParams(query)).then((body) => answer(response, 200, body), (e: unknown) => failed(response, e))
+          return
+        }
+        answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, POST ${GROW_PATH}?size=BYTES, POST ${VOLUMES_PATH}?do=WHAT, GET ${CLOSED_PATH}, POST ${CALLS_PATH}${Object.keys(handlers.calls).join(`, ${CALLS_PATH}`)}.` })
+      }
     }
   })
 

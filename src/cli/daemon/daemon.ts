@@ -25,6 +25,7 @@ import { daemonLog } from './log.js'
 import type { Logger } from './log.js'
 import type { Status } from './messages.js'
 import type { DaemonSpec } from './spawn.js'
+import { snapshotCalls } from './snapshots.js'
 import { namesSynced } from './synchronous.js'
 
 export interface DaemonHost {
@@ -53,7 +54,7 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
     await clearLeftovers(lock.before, (text) => host.note(text))
     pool = await openPool(spec.pool, {
       clock: systemClock, random: systemRandom, note: (text) => host.note(text),
-      vfs: vfsOptions(spec, (node) => door?.isHeld(node) ?? true)
+      vfs: vfsOptions(spec, { isHeld: (node) => door?.isHeld(node) ?? true, isHeldBetween: (from, to) => door?.isHeldBetween(from, to) ?? true })
     })
     if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')
     const vfs = spec.options.synchronous || spec.options.dirSync ? namesSynced(pool.vfs) : pool.vfs
@@ -92,6 +93,7 @@ async function serve(s: Serving): Promise<number> {
     sync: () => pool.sync(),
     grow: (sizeBytes) => pool.grow(sizeBytes),
     volumes: (ask) => answerVolumes(pool.volumes, ask),
+    calls: snapshotCalls(pool, door),
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,
       device: door.device, uid: process.getuid?.() ?? 0, options: canonicalOptions(spec.options),
@@ -209,7 +211,9 @@ async function waitForLock(folder: string, host: DaemonHost, stop: Stop): Promis
 const inUse = (folder: string, by: { readonly pid: number } | undefined): Refusal =>
   new Refusal('in-use', `Pool ${folder} is in use by ${by === undefined ? 'another process' : `pid ${by.pid}`}: wait until that has ended, or end it (kill ${by?.pid ?? 'PID'}).`)
 
-function vfsOptions(spec: DaemonSpec, isHeld: (node: number) => boolean): Parameters<typeof openPool>[1]['vfs'] {
+type VfsOptions = Parameters<typeof openPool>[1]['vfs']
+
+function vfsOptions(spec: DaemonSpec, held: Pick<VfsOptions, 'isHeld' | 'isHeldBetween'>): VfsOptions {
   const { options: o } = spec
   return {
     checkPermissions: !o.defaultPermissions,
@@ -217,7 +221,7 @@ function vfsOptions(spec: DaemonSpec, isHeld: (node: number) => boolean): Parame
     ...(o.uid === undefined ? {} : { uid: o.uid }),
     ...(o.gid === undefined ? {} : { gid: o.gid }),
     ...(o.umask === undefined ? {} : { umask: o.umask }),
-    isHeld
+    ...held
   }
 }
 

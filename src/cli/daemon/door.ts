@@ -27,6 +27,10 @@ export interface Door {
   readonly ended: Promise<void>
   /** Whether the kernel still refers to the node. */
   isHeld(node: number): boolean
+  /** Any of from <= node < to. */
+  isHeldBetween(from: number, to: number): boolean
+  /** A name in a folder changed without the kernel: it forgets the name, and what it knows of the folder. */
+  changed(parent: number, name: string): Promise<void>
   requests(): number
   latency(): { readonly mode: string, readonly inForce: boolean }
   /** Has the kernel send what programs wrote through mappings. */
@@ -78,6 +82,11 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
     device,
     ended: Promise.race([connection.done, abandoned]),
     isHeld: (node) => connection.session.lookups.count(node) > 0,
+    isHeldBetween: (from, to) => connection.session.lookups.anyBetween(from, to),
+    async changed(parent, name) { // what it answers matters to nobody: mostly that it knew nothing
+      await connection.notifier.invalEntry(parent, name, 'drop')
+      await connection.notifier.invalInode(parent, 0, 0)
+    },
     requests: () => connection.session.requests,
     latency: () => ({ mode: hold.mode, inForce: hold.inForce }),
     async writeBack(dir) {

@@ -38,6 +38,11 @@ export const Volumes = z.object({
   })),
   fenced: z.string().nullable()
 })
+export const SnapshotForm = z.object({ snapshot: z.string(), name: z.string(), of: z.string(), epoch: z.number(), takenSec: z.number() })
+export const SnapshotTaken = z.object({ snapshot: SnapshotForm })
+export const SnapshotList = z.object({ snapshots: z.array(SnapshotForm) })
+export const SnapshotRemoved = z.object({ removed: z.literal(true) })
+/** `reason` of a Refusal. */
 export const Failure = z.object({ error: z.string(), reason: z.string().optional() })
 export const Closing = z.union([z.object({ closing: z.literal(true) }), z.object({ closed: z.literal(true) }), Failure])
 export type Closing = z.infer<typeof Closing>

@@ -7,3 +7,5 @@ export const CLOSED_PATH = '/v1/closed'
 export const VOLUMES_PATH = '/v1/volumes'
 /** POST with ?size=BYTES. */
 export const GROW_PATH = '/v1/grow'
+/** POST with a name behind it (snapshot/create, ...) and what it takes as a query. */
+export const CALLS_PATH = '/v1/'

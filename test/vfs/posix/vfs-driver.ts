@@ -263,7 +263,11 @@ export function driveVfs(vfs: Vfs, { tick, close }: DriveOptions): Driver {
       },
       readdir: async (path) => list(ctx, await nodeOf(ctx, path)),
       setxattr: async (path, name, value, flags) => vfs.setxattr(ctx, await nodeOf(ctx, path), name, Buffer.from(value, 'latin1'), flags, false),
-      getxattr: async (path, name) => Buffer.from(await vfs.getxattr(ctx, await nodeOf(ctx, path), name)).latin1Slice(),
+      async getxattr(path, name) {
+        const value = await vfs.getxattr(ctx, await nodeOf(ctx, path), name)
+        if (value === undefined) throw new PosixError('ENODATA')
+        return Buffer.from(value).latin1Slice()
+      },
       listxattr: async (path) => [...(await vfs.listxattr(ctx, await nodeOf(ctx, path)))],
       removexattr: async (path, name) => vfs.removexattr(ctx, await nodeOf(ctx, path), name),
     }

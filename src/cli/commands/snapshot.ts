@@ -1,0 +1,58 @@
+/** `ogee snapshot`: takes, lists and removes snapshots of the tree and of subvolumes, while the pool is mounted or not. */
+import Table from 'cli-table3'
+import type { Command } from 'commander'
+import type { SnapshotLine } from '../../pool/index.js'
+import { askCall } from '../daemon/client.js'
+import { locate } from '../locate.js'
+import { onPool } from '../on-pool.js'
+import { PLAIN_TABLE, say } from '../output.js'
+
+interface Flags {
+  readonly json?: boolean
+  readonly wait?: boolean
+}
+const POOL = "the pool's folder, or where it is mounted"
+const SNAPSHOT = '/@NAME of the whole tree, /path@NAME of a subvolume'
+
+export const addSnapshot = (program: Command): void => {
+  const group = program.command('snapshot')
+    .summary('take, list and remove snapshots')
+    .description('A snapshot shows the tree as it was: in a mount it is the folder .snapshots/NAME of the tree or subvolume, read-only.\nTaking one costs nothing; it holds the space of what changes or goes afterwards.')
+    .addHelpText('after', '\nExamples:\n  ogee snapshot create /srv/pool /@monday\n  ls /mnt/.snapshots/monday\n  ogee snapshot rm /srv/pool /@monday')
+  group.command('create').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT>', SNAPSHOT)
+    .summary('take a snapshot').option('--json', 'print JSON').action(create)
+  group.command('list').argument('<POOL|DIR>', POOL).argument('[PATH]', 'of this subvolume', '/')
+    .summary('list snapshots, oldest first').option('--json', 'print JSON').action(list)
+  group.command('rm').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT...>', SNAPSHOT)
+    .summary('remove snapshots; their space comes back in the background').option('--wait', 'return when all space is back').action(remove)
+}
+
+async function create(path: string, snapshot: string, flags: Flags): Promise<void> {
+  const { pool } = locate(path)
+  const taken = await onPool(pool, () => askCall(pool, 'snapshot/create', { of: snapshot }, (f) => f.SnapshotTaken), (p) => p.snapshots.create(snapshot))
+  if (flags.json === true) say(JSON.stringify(taken.snapshot))
+  else say(`${taken.snapshot.snapshot} is taken: ${inMount(taken.snapshot)} in a mount.`)
+}
+
+const inMount = ({ of, name }: SnapshotLine): string => `${of === '/' ? '' : of}/.snapshots/${name}`
+
+async function list(path: string, of: string, flags: Flags): Promise<void> {
+  const { pool } = locate(path)
+  const { snapshots } = await onPool(pool, () => askCall(pool, 'snapshot/list', { of }, (f) => f.SnapshotList), async (p) => ({ snapshots: [...await p.snapshots.list(of)] }))
+  if (flags.json === true) return say(JSON.stringify(snapshots))
+  if (snapshots.length === 0) return say(`There is no snapshot of ${of}. \`ogee snapshot create ${path} ${of}@NAME\` takes one.`)
+  const table = new Table({ head: ['SNAPSHOT', 'TAKEN', 'IN A MOUNT'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })
+  for (const s of snapshots) table.push([s.snapshot, new Date(s.takenSec * 1000).toISOString().replace('T', ' ').slice(0, 19), inMount(s)])
+  say(table.toString())
+}
+
+async function remove(path: string, names: readonly string[], flags: Flags): Promise<void> {
+  const { pool } = locate(path)
+  for (const of of names) {
+    await onPool(pool, () => askCall(pool, 'snapshot/rm', { of, ...(flags.wait === true ? { wait: '' } : {}) }, (f) => f.SnapshotRemoved), async (p) => {
+      await p.snapshots.remove(of)
+      if (flags.wait === true) await p.snapshots.settle()
+      return { removed: true } as const
+    })
+  }
+}

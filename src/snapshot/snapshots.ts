@@ -1,0 +1,70 @@
+/**
+ * Snapshots of a domain (the root tree, a subvolume, a volume): taking, listing, removing.
+ *   - One is taken while nothing is written in place and everything written before is confirmed (data.quiesce): it lies cleanly
+ *     between two changes, and holds all that was synced before it.
+ *   - Removing one takes its name away in a transaction; what it alone held comes back in the background (sweep.ts).
+ *   - An engine that failed, or a pool opened for reading, refuses both.
+ */
+import type { Clock, Context } from '../sys/index.js'
+import type { Engine } from '../engine/index.js'
+import type { Data } from '../data/index.js'
+import type { Op, Tree } from '../meta/index.js'
+import { startSweeper } from './sweep.js'
+
+export interface SnapshotInfo {
+  readonly name: string
+  /** The view to read it at. */
+  readonly epoch: number
+  readonly takenSec: number
+}
+
+export interface Snapshots {
+  /** Answers its epoch. ENOENT: no such domain. EEXIST, ENAMETOOLONG, EINVAL: the name. ENOSPC: the space that copies on write may need. */
+  create(ctx: Context, domain: number, name: string): Promise<number>
+  /** Oldest first. */
+  list(ctx: Context, domain: number): Promise<readonly SnapshotInfo[]>
+  /** ENOENT. */
+  remove(ctx: Context, domain: number, name: string): Promise<void>
+  /** Goes on with what an earlier daemon left. */
+  start(): void
+  /** Everything that removed snapshots held has been given back when this resolves. */
+  settle(): Promise<void>
+  stop(): Promise<void>
+}
+
+export interface SnapshotParts {
+  readonly engine: Engine
+  readonly tree: Tree
+  readonly data: Data
+  readonly clock: Clock
+}
+
+export function openSnapshots(parts: SnapshotParts): Snapshots {
+  const { engine, tree, data, clock } = parts
+  const sweeper = startSweeper(parts)
+  const opOf = (ctx: Context): Op => {
+    const now = { sec: 0, nsec: 0 }
+    clock.realtime(now)
+    return { ctx, now, check: false, session: engine.session }
+  }
+  return {
+    async create(ctx, domain, name) {
+      const op = opOf(ctx)
+      const epoch = await data.quiesce(ctx, () => engine.transact(ctx, (tx) => tree.snapshot(tx, op, domain, name)))
+      await engine.sync(ctx)
+      return epoch
+    },
+    async list(ctx, domain) {
+      const found = await tree.snapshots(engine.reader(ctx), domain)
+      return found.map(({ name, epoch, sec }) => ({ name, epoch, takenSec: sec }))
+    },
+    async remove(ctx, domain, name) {
+      await engine.transact(ctx, (tx) => tree.removeSnapshot(tx, domain, name))
+      await engine.sync(ctx)
+      sweeper.wake()
+    },
+    start: () => sweeper.wake(),
+    settle: () => sweeper.settle(),
+    stop: () => sweeper.stop()
+  }
+}

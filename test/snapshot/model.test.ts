@@ -1,0 +1,196 @@
+/** A tree with random changes, snapshots and their removals against a tree in memory, over reopening; in the end all space is back. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { errnoName, errnoOf, rootContext as root, seededRandom } from '../../src/sys/index.js'
+import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, SET_MODE, SET_SIZE } from '../../src/vfs/index.js'
+import { cloneTree, historyRows, makeRig, nodeAt, textOfPool, textOfTree } from './rig.js'
+import type { Rig, TreeFile, TreeFolder } from './rig.js'
+
+const NOTHING = { valid: 0, mode: 0, uid: 0, gid: 0, sizeBytes: 0, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }
+const HOW = { killSuidgid: false, append: false }
+const pick = fc.nat({ max: 1000 })
+const name = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g')
+const offset = fc.oneof(fc.constantFrom(0, 100, 2048, 4096, 8192), fc.nat({ max: 300_000 }))
+const length = fc.oneof(fc.constantFrom(1, 500, 4096, 70_000, 200_000), fc.nat({ max: 20_000 }).map((n) => n + 1))
+const step = fc.oneof(
+  { weight: 5, arbitrary: fc.record({ op: fc.constant('create' as const), dir: pick, name }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('mkdir' as const), dir: pick, name }) },
+  fc.record({ op: fc.constant('symlink' as const), dir: pick, name }),
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('link' as const), file: pick, dir: pick, name }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('unlink' as const, 'rmdir' as const), dir: pick, name }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('rename' as const), dir: pick, name, to: pick, newName: name }) },
+  { weight: 9, arbitrary: fc.record({ op: fc.constant('write' as const), file: pick, offset, length }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('truncate' as const, 'punch' as const), file: pick, offset, length }) },
+  fc.record({ op: fc.constantFrom('chmod' as const, 'setxattr' as const), file: pick, value: fc.nat({ max: 511 }) }),
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('snapshot' as const) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('remove' as const), which: pick }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('sync' as const, 'flush' as const, 'settle' as const, 'checkpoint' as const) }) },
+  fc.record({ op: fc.constant('reopen' as const) }))
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
+
+interface World {
+  readonly rig: Rig
+  readonly live: TreeFolder
+  readonly snapshots: Map<string, TreeFolder>
+  taken: number
+  readonly bytes: (n: number) => Buffer
+}
+
+const folders = (dir: TreeFolder, path = ''): [string, TreeFolder][] =>
+  [[path, dir], ...[...dir.entries].flatMap(([n, node]): [string, TreeFolder][] => (node.kind === 'dir' ? folders(node, `${path}/${n}`) : []))]
+const files = (dir: TreeFolder): [string, TreeFile][] =>
+  folders(dir).flatMap(([path, d]) => [...d.entries].flatMap(([n, node]): [string, TreeFile][] => (node.kind === 'file' ? [[`${path}/${n}`, node]] : [])))
+const one = <T>(list: readonly T[], n: number): T => list[n % list.length]
+
+async function failing(act: () => Promise<unknown> | unknown): Promise<string> {
+  try {
+    await act()
+    return ''
+  } catch (e) {
+    return errnoName(errnoOf(e))
+  }
+}
+
+async function run(w: World, s: Step): Promise<void> {
+  const { vfs, pool } = w.rig.now
+  switch (s.op) {
+    case 'create':
+    case 'mkdir':
+    case 'symlink': {
+      const [path, dir] = one(folders(w.live), s.dir)
+      const parent = await nodeAt(vfs, path)
+      const taken = dir.entries.has(s.name)
+      const made = await failing(() => s.op === 'create' ? vfs.mknod(root, parent, s.name, 0o100644, 0, 0) : s.op === 'mkdir' ? vfs.mkdir(root, parent, s.name, 0o755, 0) : vfs.symlink(root, parent, s.name, 'to/there'))
+      assert.equal(made, taken ? 'EEXIST' : '')
+      if (!taken) dir.entries.set(s.name, s.op === 'create' ? { kind: 'file', bytes: Buffer.alloc(0), mode: 0o644, xattr: '' } : s.op === 'mkdir' ? { kind: 'dir', entries: new Map() } : { kind: 'link', target: 'to/there' })
+      return
+    }
+    case 'link': {
+      const all = files(w.live)
+      if (all.length === 0) return
+      const [path, file] = one(all, s.file)
+      const [to, dir] = one(folders(w.live), s.dir)
+      if (dir.entries.has(s.name)) return
+      await vfs.link(root, await nodeAt(vfs, path), await nodeAt(vfs, to), s.name)
+      dir.entries.set(s.name, file)
+      return
+    }
+    case 'unlink':
+    case 'rmdir': {
+      const [path, dir] = one(folders(w.live), s.dir)
+      const node = dir.entries.get(s.name)
+      const parent = await nodeAt(vfs, path)
+      const said = await failing(() => vfs[s.op](root, parent, s.name))
+      const expected = node === undefined ? 'ENOENT' : s.op === 'unlink' ? (node.kind === 'dir' ? 'EISDIR' : '') : node.kind !== 'dir' ? 'ENOTDIR' : node.entries.size > 0 ? 'ENOTEMPTY' : ''
+      assert.equal(said, expected)
+      if (said === '') dir.entries.delete(s.name)
+      return
+    }
+    case 'rename': {
+      const [path, dir] = one(folders(w.live), s.dir)
+      const [to, target] = one(folders(w.live), s.to)
+      const node = dir.entries.get(s.name)
+      const said = await failing(async () => vfs.rename(root, await nodeAt(vfs, path), s.name, await nodeAt(vfs, to), s.newName, 0))
+      if (said !== '' || node === undefined) return
+      if (target.entries.get(s.newName) === node && !(target === dir && s.name === s.newName) && node.kind === 'file') return // two names of one file: nothing happens
+      dir.entries.delete(s.name)
+      target.entries.set(s.newName, node)
+      return
+    }
+    case 'write':
+    case 'truncate':
+    case 'punch': {
+      const all = files(w.live)
+      if (all.length === 0) return
+      const [path, file] = one(all, s.file)
+      const node = await nodeAt(vfs, path)
+      const size = file.bytes.length
+      if (s.op === 'write') {
+        const bytes = w.bytes(s.length)
+        await vfs.write(root, node, 0, s.offset, bytes, 0, s.length, HOW)
+        const now = Buffer.alloc(Math.max(size, s.offset + s.length))
+        now.set(file.bytes)
+        now.set(bytes, s.offset)
+        file.bytes = now
+      } else if (s.op === 'truncate') {
+        await vfs.setattr(root, node, { ...NOTHING, valid: SET_SIZE, sizeBytes: s.offset }, 0)
+        const now = Buffer.alloc(s.offset)
+        now.set(file.bytes.subarray(0, s.offset))
+        file.bytes = now
+      } else {
+        await vfs.fallocate(root, node, 0, FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE, s.offset, s.length)
+        file.bytes = Buffer.from(file.bytes)
+        file.bytes.fill(0, Math.min(size, s.offset), Math.min(size, s.offset + s.length))
+      }
+      return
+    }
+    case 'chmod':
+    case 'setxattr': {
+      const all = files(w.live)
+      if (all.length === 0) return
+      const [path, file] = one(all, s.file)
+      const node = await nodeAt(vfs, path)
+      if (s.op === 'chmod') {
+        await vfs.setattr(root, node, { ...NOTHING, valid: SET_MODE, mode: s.value }, 0)
+        file.mode = s.value
+      } else {
+        file.xattr = String(s.value)
+        await vfs.setxattr(root, node, 'user.x', Buffer.from(file.xattr), 0, false)
+      }
+      return
+    }
+    case 'snapshot': {
+      const called = `s${w.taken++}`
+      w.snapshots.set(called, cloneTree(w.live))
+      await pool.snapshots.create(`/@${called}`)
+      return
+    }
+    case 'remove': {
+      if (w.snapshots.size === 0) return
+      const called = one([...w.snapshots.keys()], s.which)
+      w.snapshots.delete(called)
+      await pool.snapshots.remove(`/@${called}`)
+      return
+    }
+    case 'sync': return pool.sync()
+    case 'flush': return w.rig.now.data.flush()
+    case 'settle': return pool.snapshots.settle()
+    case 'checkpoint': return w.rig.now.engine.checkpoint()
+    case 'reopen': return w.rig.reopen()
+  }
+}
+
+async function assertShown({ rig, live, snapshots }: World): Promise<void> {
+  const { vfs, pool } = rig.now
+  assert.deepEqual(await textOfPool(vfs, 1), textOfTree(live))
+  assert.deepEqual((await pool.snapshots.list('/')).map((s) => s.name), [...snapshots.keys()])
+  for (const [called, tree] of snapshots) assert.deepEqual(await textOfPool(vfs, await nodeAt(vfs, `.snapshots/${called}`)), textOfTree(tree), called)
+}
+
+test('snapshots show what was, whatever came and went', { timeout: 300_000 }, () => fc.assert(
+  fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(), async (steps, seed) => {
+    const random = seededRandom(seed)
+    const rig = await makeRig(seed, undefined, seed % 2 === 0 ? { directAfterBytes: 8192 } : {})
+    const w: World = { rig, live: { kind: 'dir', entries: new Map() }, snapshots: new Map(), taken: 0, bytes: (n) => Buffer.from(random.bytes(n)) }
+    for (const s of steps) await run(w, s)
+    await assertShown(w)
+    await rig.check()
+    await assertShown(w)
+    while (w.snapshots.size > 0) {
+      await run(w, { op: 'remove', which: random.uint32() % 1000 })
+      await rig.now.pool.snapshots.settle()
+      await assertShown(w)
+    }
+    await rig.now.pool.snapshots.settle()
+    assert.equal(await historyRows(rig.now), 0, 'nothing is kept that no snapshot needs')
+    assert.equal((await rig.now.engine.reader(root).scan({ from: 'W', to: 'X', limit: 1 })).length, 0)
+    // an empty pool is empty
+    for (const [path, dir] of folders(w.live).reverse()) {
+      const parent = await nodeAt(rig.now.vfs, path)
+      for (const [n, node] of dir.entries) await rig.now.vfs[node.kind === 'dir' ? 'rmdir' : 'unlink'](root, parent, n)
+    }
+    await rig.reopen()
+    await rig.now.settleOrphans()
+    await rig.end()
+  }), { numRuns: Number(process.env.RUNS ?? 25) }))
