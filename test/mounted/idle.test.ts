@@ -58,8 +58,10 @@ for (const [latency, held] of [['auto', true], ['low', true], ['normal', false]]
         assert.equal(holdsCores(pid), false)
       }
       await until(() => !holdsCores(pid), 'the device is closed', 2000)
-      const { latency: shown, options } = JSON.parse((await place.ogee('status', '--json', place.dir)).out) as { latency: { mode: string }, options: string[] }
+      const { latency: shown, options } = JSON.parse((await place.ogee('status', '--json', place.dir)).out) as { latency: { mode: string, spinUs: number, sleeps: number }, options: string[] }
       assert.equal(shown.mode, latency)
+      assert.equal(shown.spinUs, 50)
+      assert.ok(shown.sleeps > 0)
       assert.ok(options.includes('spin_us=50'))
     })
 }

@@ -25,7 +25,8 @@ Mount options (-o, a list with commas):
   nonempty                   mount over a folder that is not empty
   latency=auto|low|normal    keep the cores awake while there is work: if we may (default),
                              in any case, never
-  spin_us=N                  how long to look for the next request before sleeping
+  spin_us=N                  how long to look for the next request before sleeping, where
+                             that pays (default: 30)
   max_read=BYTES             the largest single read
   opens                      the kernel tells us of every open and close
   writeback_cache            the kernel gathers writes: faster, and what a program wrote but

@@ -60,9 +60,12 @@ function statusText(s: Status): string {
     ['inodes', String(s.inodes)]
   ]
   if (s.openFiles !== null) rows.push(['open', `${s.openFiles} files, ${s.openDirectories ?? 0} folders`])
-  rows.push(['not durable', bytesText(s.dirtyBytes)], ['latency', `${s.latency.mode}${s.latency.inForce ? ', cores are held awake' : ''}`], ['uuid', s.uuid])
+  rows.push(['not durable', bytesText(s.dirtyBytes)], ['latency', latencyText(s.latency)], ['uuid', s.uuid])
   return lines(rows)
 }
+
+const latencyText = ({ mode, inForce, spinUs }: Status['latency']): string =>
+  `${mode}${inForce ? ', cores are held awake' : ''}; ${spinUs === 0 ? 'does not look for the next request before it sleeps' : `looks up to ${spinUs} us for the next request`}`
 
 interface Line {
   readonly pool: string | null

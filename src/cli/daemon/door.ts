@@ -20,6 +20,19 @@ export interface DoorOptions {
   readonly log: Logger
 }
 
+/** How the daemon waits for requests. */
+export interface Latency {
+  readonly mode: string
+  /** The cores are held awake now. */
+  readonly inForce: boolean
+  /** The longest that it looks for the next request before it sleeps. */
+  readonly spinUs: number
+  /** What looking in vain has cost so far. */
+  readonly spunMs: number
+  /** How often it went to sleep. */
+  readonly sleeps: number
+}
+
 export interface Door {
   /** "major:minor" of the mount. */
   readonly device: string
@@ -32,7 +45,7 @@ export interface Door {
   /** A name in a folder changed without the kernel: it forgets the name, and what it knows of the folder. */
   changed(parent: number, name: string): Promise<void>
   requests(): number
-  latency(): { readonly mode: string, readonly inForce: boolean }
+  latency(): Latency
   /** Has the kernel send what programs wrote through mappings. */
   writeBack(dir: string): Promise<void>
   /** Cuts the connection. */
@@ -88,7 +101,10 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
       await connection.notifier.invalInode(parent, 0, 0)
     },
     requests: () => connection.session.requests,
-    latency: () => ({ mode: hold.mode, inForce: hold.inForce }),
+    latency() {
+      const { spinUs, spunUs, sleeps } = channel.figures()
+      return { mode: hold.mode, inForce: hold.inForce, spinUs, spunMs: Math.round(spunUs / 1000), sleeps }
+    },
     async writeBack(dir) {
       const root = check(await offLoop.openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY), 'open', dir)
       try {

@@ -25,7 +25,7 @@ export const Status = z.object({
   dirtyBytes: z.number(),
   uptimeSec: z.number(),
   requests: z.number(),
-  latency: z.object({ mode: z.string(), inForce: z.boolean() }),
+  latency: z.object({ mode: z.string(), inForce: z.boolean(), spinUs: z.number(), spunMs: z.number(), sleeps: z.number() }),
   engine: z.looseObject({ kind: z.string(), failed: z.string().nullable() })
 })
 export type Status = z.infer<typeof Status>
