@@ -1,6 +1,7 @@
 /**
  * Runs works: every place in every round, in turn, so that what drifts (heat, neighbours, a fuller disk) hits all alike.
  *   - Who goes first moves on with each round.
+ *   - Nobody profits from cores that the one before kept awake.
  *   - What was written before is synced before a round is measured, so that nobody pays for another's write-back.
  *   - A place whose step fails or never ends is left out of this work with its reason; a dead daemon is started anew for the next work.
  */
@@ -119,6 +120,7 @@ export function openRun(options: RunOptions, tools: Tools) {
     const { place, mounted } = c
     await attempt(c, work.before && (() => work.before!(place, tools, n)))
     await attempt(c, () => run('sync', ['-f', options.top]))
+    await tools.coresLetGo()
     await attempt(c, async () => {
       const before = mounted.pid === undefined ? 0 : cpuSeconds(mounted.pid)
       const sample = await work.round(place, tools, n)

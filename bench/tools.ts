@@ -1,5 +1,5 @@
 /** The tools that steps of works use: load generators built once per run, other programs under a deadline, cold caches. */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readdirSync, readSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { run, start } from '../test/programs/run.js'
@@ -22,6 +22,20 @@ function parseLoad(said: string): Load {
   const load = JSON.parse(said) as Load
   if (!(load.ops > 0) || !(load.ns >= 0)) throw new Error(`a load generator answered ${said}`)
   return load
+}
+
+/** The kernel tells the strictest wish of all; 0 us is ours and that of load/awake.c. False where the device is not to be had: then nobody has it. */
+function coresAreHeld(): boolean {
+  let fd: number
+  try {
+    fd = openSync('/dev/cpu_dma_latency', 'r')
+  } catch {
+    return false
+  }
+  const wishUs = Buffer.alloc(4)
+  readSync(fd, wishUs, 0, 4, null)
+  closeSync(fd)
+  return wishUs.readInt32LE(0) === 0
 }
 
 export function makeTools(options: { readonly programs: string; readonly scratch: string; readonly scale: Scale; readonly deadlineMs: number }): Tools {
@@ -48,6 +62,9 @@ export function makeTools(options: { readonly programs: string; readonly scratch
     dropCaches: async () => {
       await run('sync', [])
       writeFileSync('/proc/sys/vm/drop_caches', '3')
+    },
+    async coresLetGo() {
+      for (let waitedMs = 0; waitedMs < 2000 && coresAreHeld(); waitedMs += 10) await sleep(10)
     },
     anonMib: ({ daemonPid }) => (daemonPid === undefined ? 0 : anonMib(daemonPid)),
     cpuSeconds: ({ daemonPid }) => (daemonPid === undefined ? 0 : cpuSeconds(daemonPid)),

@@ -40,6 +40,8 @@ export interface Tools {
   beside(command: string, ...args: readonly string[]): { stop(): Promise<void> }
   program(name: string): string
   dropCaches(): Promise<void>
+  /** Returns when nobody holds the cores awake any more: a peer's hold lasts a little longer than its work, and would serve the next one too. */
+  coresLetGo(): Promise<void>
   /** Anonymous memory of the place's daemon, in MiB; 0 without a daemon. */
   anonMib(place: Place): number
   cpuSeconds(place: Place): number
