@@ -3,6 +3,8 @@ export { Channel } from './channel.js' // serves devices, each with a session
 export type { ChannelOptions, Connection } from './channel.js'
 export { Session } from './session.js' // bytes in, bytes out
 export type { ReplySink, SessionOptions } from './session.js'
+export { rehearse } from './rehearsal.js'
+export type { RehearsalOptions } from './rehearsal.js'
 export type { Agreed } from './init.js'
 export type { Presentation } from './codec-attr.js'
 export type { Frame } from './frames.js'

@@ -27,6 +27,7 @@ import type { Status } from './messages.js'
 import type { DaemonSpec } from './spawn.js'
 import { snapshotCalls } from './snapshots.js'
 import { namesSynced } from './synchronous.js'
+import { startWarming } from './warming.js'
 
 export interface DaemonHost {
   readonly log: 'file' | 'terminal'
@@ -107,8 +108,11 @@ async function serve(s: Serving): Promise<number> {
   s.stop.onStop(() => void leave(s).catch((e: unknown) => log.error(`unmounting: ${sentence(e)}`)))
   log.info(`pool ${spec.pool} is mounted at ${spec.dir}`)
   host.ready()
+  const warming = process.env.OGEE_TRACE === undefined // else its requests would be in the trace
+    ? startWarming({ clock: systemClock, random: systemRandom, requests: door.requests, debug: (text) => log.debug(text) }) : undefined
 
   await door.ended
+  await warming?.stop()
   state = 'closing'
   log.info(`the mount has ended: making everything durable`)
   control.closing()

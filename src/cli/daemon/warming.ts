@@ -1,0 +1,83 @@
+/**
+ * Warms the daemon while nobody asks for anything: rehearses on a pool in memory that is gone afterwards (src/fuse/rehearsal.ts).
+ *   - It works two milliseconds at a time, and only if no request came since the last one. A mount that is busy at once warms by itself.
+ *   - Its files have no names while it uses them: whatever becomes of the daemon, nothing is left.
+ *   - Where there is no room for it, or anything of it fails, the daemon is as good, a little slower at first.
+ * docs/decisions/0010.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { rehearse } from '../../fuse/index.js'
+import { hostSpace, openPool } from '../../pool/index.js'
+import type { Clock, Random } from '../../sys/index.js'
+
+export interface WarmingOptions {
+  readonly clock: Clock
+  readonly random: Random
+  /** So many requests have come until now. */
+  requests(): number
+  debug(text: string): void
+}
+
+export interface Warming {
+  readonly ended: Promise<void>
+  /** Ends it soon; resolves when it has ended. */
+  stop(): Promise<void>
+}
+
+const FOLDERS = 30 // 0.4 s of work on the machine of docs/performance.md
+const BEGIN_AFTER_MS = 20
+const SLICE_MS = 2
+const REST_MS = 2
+const LOG_BYTES = 1024 * 1024
+const MEMORY = '/dev/shm'
+const ROOM_BYTES = 256 * 1024 * 1024 // it takes 10 MiB, for a second
+
+export function startWarming(options: WarmingOptions): Warming {
+  let stopped = false
+  const ended = warm(options, () => stopped).catch((e: unknown) => options.debug(`warming ended early: ${String(e)}`))
+  return {
+    ended,
+    stop() {
+      stopped = true
+      return ended
+    }
+  }
+}
+
+async function warm({ clock, random, requests }: WarmingOptions, stopped: () => boolean): Promise<void> {
+  let seen = requests()
+  /** Waits until nobody has asked for a while. */
+  async function quiet(ms: number): Promise<boolean> {
+    for (let before = -1; before !== seen && !stopped(); ) {
+      before = seen
+      await clock.sleep(ms)
+      seen = requests()
+    }
+    return !stopped()
+  }
+  if (!await quiet(BEGIN_AFTER_MS)) return
+  const folder = mkdtempSync(join(hostSpace(MEMORY).freeBytes >= ROOM_BYTES ? MEMORY : tmpdir(), 'ogee-warming-'))
+  let pool
+  try {
+    pool = await openPool(folder, { clock, random, vfs: {}, note: () => {}, seams: { logBytes: LOG_BYTES } })
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    let sliceEndMs = clock.monotonicMs() + SLICE_MS
+    await rehearse({
+      vfs: pool.vfs, clock, folders: FOLDERS,
+      async rest() {
+        if (stopped()) return false
+        if (clock.monotonicMs() < sliceEndMs && requests() === seen) return true
+        const goesOn = await quiet(REST_MS)
+        sliceEndMs = clock.monotonicMs() + SLICE_MS
+        return goesOn
+      }
+    })
+  } finally {
+    await pool.close()
+  }
+}
