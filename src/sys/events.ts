@@ -82,9 +82,11 @@ export const epollWaitOffLoop = (epfd: number, into: EpollEvents, timeoutMs: num
 
 export const eventfd = (): number => result(libc.eventfd(0, EFD_FLAGS))
 
+export type Readiness = 'readable' | 'writable' | 'both'
+
 export interface Watch {
-  /** Watches again after `pause`. Cheap: no system call before libuv sleeps next. */
-  resume(): void
+  /** Watches again after `pause`, for bytes or for room to write. Cheap: no system call before libuv sleeps next. */
+  resume(what?: Readiness): void
   pause(): void
   /** Whether it keeps the process alive while it watches: yes, unless `unref` was called last. */
   ref(): void
@@ -94,7 +96,7 @@ export interface Watch {
 }
 
 interface PollHandle { // koffi.node is not in its documentation; the version is pinned, test/sys/events.test.ts holds it
-  start(options: { readable: boolean, disconnect: boolean }, fn: (status: number) => void): void
+  start(options: { readable?: boolean, writable?: boolean, disconnect: boolean }, fn: (status: number) => void): void
   stop(): void
   ref(): void
   unref(): void
@@ -104,7 +106,9 @@ const uvPoll = (koffi as unknown as {
   node: { poll(fd: number, options: object, fn: (status: number) => void): PollHandle }
 }).node.poll
 
-const READABLE = { readable: true, disconnect: false }
+const WATCHED = {
+  readable: { readable: true, disconnect: false }, writable: { writable: true, disconnect: false }, both: { readable: true, writable: true, disconnect: false }
+} as const
 
 /**
  * Calls `fn` from the loop whenever the descriptor is readable or in error (read it: the read tells). It fires again as long
@@ -113,9 +117,9 @@ const READABLE = { readable: true, disconnect: false }
  */
 export function watchReadable(fd: number, fn: () => void): Watch {
   const ready = (): void => fn()
-  const handle = uvPoll(fd, READABLE, ready)
+  const handle = uvPoll(fd, WATCHED.readable, ready)
   return {
-    resume: () => handle.start(READABLE, ready),
+    resume: (what = 'readable') => handle.start(WATCHED[what], ready),
     pause: () => handle.stop(),
     ref: () => handle.ref(),
     unref: () => handle.unref(),

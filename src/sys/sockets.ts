@@ -1,4 +1,4 @@
-/** Handing descriptors over a Unix socket (SCM_RIGHTS): how fusermount3 gives us the mounted /dev/fuse. */
+/** Sockets by descriptor: handing descriptors over a Unix socket (SCM_RIGHTS: how fusermount3 gives us the mounted /dev/fuse), duplicates, peers. */
 import { addressOf, bind, offLoop, result } from './native.js'
 
 const AF_UNIX = 1
@@ -10,6 +10,8 @@ const MSG_CMSG_CLOEXEC = 0x40000000
 const libc = {
   socketpair: bind<[number, number, number, Uint8Array]>('int socketpair(int domain, int type, int protocol, void *sv)'),
   recvmsg: bind<[number, Uint8Array, number]>('int64_t recvmsg(int fd, void *msg, int flags)'),
+  fcntl: bind<[number, number, number]>('int fcntl(int fd, int command, int argument)'),
+  getsockopt: bind<[number, number, number, Uint8Array, Uint8Array]>('int getsockopt(int fd, int level, int name, void *value, void *length)'),
   sendmsg: bind<[number, Uint8Array, number]>('int64_t sendmsg(int fd, void *msg, int flags)')
 }
 
@@ -54,3 +56,19 @@ export async function receiveFd(socket: number): Promise<number> {
 }
 
 export const sendFd = (socket: number, fd: number): number => result(libc.sendmsg(socket, header(fd), 0))
+
+const F_DUPFD_CLOEXEC = 1030
+const SO_PEERCRED = 17
+
+/** A second descriptor of the same socket, or the negative errno. */
+export const duplicate = (fd: number): number => result(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0))
+
+/** The process at the other end of a Unix socket, as it was when it connected; undefined of other sockets. */
+export function peerPid(fd: number): number | undefined {
+  const credentials = Buffer.alloc(12) // pid, uid, gid
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(credentials.length)
+  if (result(libc.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length)) < 0) return undefined
+  const pid = credentials.readInt32LE(0)
+  return pid > 0 ? pid : undefined
+}
