@@ -53,7 +53,15 @@ export interface Content {
 export interface ContentEffects {
   /** mtime and ctime become this; undefined: they stay (flush, confirm). */
   readonly touch: { readonly sec: number; readonly nsec: number } | undefined
+  /** Each of them moves only if it is still this one. */
+  readonly since?: { readonly sec: number; readonly nsec: number } | undefined
   readonly killSuidgid: boolean
+}
+
+/** The time of a write that changed bytes only (times.ts), and the one that the inode has if nobody changed it since. */
+export interface Owed {
+  readonly touch: { readonly sec: number; readonly nsec: number }
+  readonly since: { readonly sec: number; readonly nsec: number }
 }
 
 /** Given by meta: one transaction that reads the inode, runs the body, stores the content that it returns (and directory sums, usage). ESTALE if there is no such inode. */
@@ -69,8 +77,10 @@ export type ReadContent = (ctx: Context, ino: number, view: View) => MaybePromis
 export interface Data {
   /** Fewer bytes than asked only at the end of the file. */
   read(ctx: Context, ino: number, view: View, offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<number>
-  /** All of it or an error. Resolves to the content after it (the offset of an append is content.sizeBytes - lengthBytes). offset 'end': append. EFBIG, ENOSPC. */
-  write(ctx: Context, ino: number, offsetBytes: number | 'end', from: Uint8Array, at: number, lengthBytes: number, effects: ContentEffects): Promise<Content>
+  /** All of it or an error. Answers the content after it, in the tick where nothing but bytes of the store changed (the offset of an append is content.sizeBytes - lengthBytes). offset 'end': append. EFBIG, ENOSPC. */
+  write(ctx: Context, ino: number, offsetBytes: number | 'end', from: Uint8Array, at: number, lengthBytes: number, effects: ContentEffects): MaybePromise<Content>
+  /** Commits a time that is owed to the inode, and tells it: before times are shown or set. */
+  settleTimes(ino: number): Owed | undefined
   /** To any size, up or down; the last partial unit is zeroed behind the end. */
   truncate(ctx: Context, ino: number, sizeBytes: number, effects: ContentEffects): Promise<Content>
   /** `keepSize`: beyond the end without growing the file. Space is held when it resolves. */

@@ -3,13 +3,13 @@
  *   - A file's map and content are what committed last. They change only in commit(), under the file's lock.
  *   - Between a commit and its promise other requests run: a reader that comes then sees the new state as soon as the inode has
  *     the new size (`inflight`), so that no size is ever shown without its bytes.
- *   - Files with work left (logged bytes, tentative ranges, bytes that nobody synced) stay; others leave, least used first, when
+ *   - Files with work left (logged bytes, tentative ranges, bytes that nobody synced, times owed) stay; others leave, least used first, when
  *     more than ENTRIES_MAX ranges are held, a file's own weight among them.
  *   - Units that were freed go back to the store when every read that began before has ended.
  *   - Space for logged bytes without an extent is held in the store (`loose`, less what a flush has borrowed of it: `lent`).
  */
 import { assert, CHECKS, PosixError } from '../sys/index.js'
-import type { Clock, Context } from '../sys/index.js'
+import type { Clock, Context, Timer } from '../sys/index.js'
 import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
@@ -57,7 +57,12 @@ export interface File {
   smallBytes: number
   /** It was fsynced since it is in memory. */
   fsynced: boolean
+  /** The time that its last changing commit gave it, and the later one that a write without a commit owes it (times.ts). */
+  touched: Time | undefined
+  owed: Time | undefined
 }
+
+export type Time = NonNullable<ContentEffects['touch']>
 
 /** What a reader sees of a file. */
 export interface Seen {
@@ -82,6 +87,9 @@ export interface Floor {
   readonly pasts: Map<number, readonly Past[]>
   /** Files with work left. */
   readonly dirty: Set<File>
+  /** Files that are owed a time. */
+  readonly owing: Set<File>
+  owingTimer: Timer | undefined
   /** Ranges held, and FILE_ENTRIES for each file. */
   entries: number
   evictAt: number
@@ -105,7 +113,7 @@ export interface Floor {
 
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, files: new Map(), pasts: new Map(), dirty: new Set(), entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
+    engine, store, clock, changeContent, readContent, files: new Map(), pasts: new Map(), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
     stamp: 1, syncedStamp: 0, claimedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
@@ -116,7 +124,7 @@ const isPinned = (file: File): boolean =>
   file.locked || file.loading !== undefined || file.flushing || file.inflight !== undefined || needsWork(file)
 
 export const needsWork = (file: File): boolean =>
-  file.logged > 0 || file.loose > 0 || file.lent !== 0 || file.unsyncedSinceMs < Infinity || file.hasTentativeRow
+  file.logged > 0 || file.loose > 0 || file.lent !== 0 || file.unsyncedSinceMs < Infinity || file.hasTentativeRow || file.owed !== undefined
 
 const weight = (file: File): number => file.map.exts.length + file.map.pends.length + FILE_ENTRIES
 
@@ -125,7 +133,7 @@ export function fileOf(floor: Floor, ino: number): File {
   if (file === undefined) {
     file = {
       ino, map: { exts: [], pends: [] }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, fsynced: false
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, fsynced: false, touched: undefined, owed: undefined
     }
     floor.files.set(ino, file)
     floor.entries += FILE_ENTRIES
@@ -185,7 +193,7 @@ export function unlock(file: File): void {
 // -------------------------------------------------------------------------------------------------------- loading
 
 export function loaded(floor: Floor, file: File): MaybePromise<void> {
-  if (file.content !== undefined) return
+  if (file.content !== undefined || (file.loading === undefined && loadedNow(floor, file))) return
   file.loading ??= load(floor, file).finally(() => (file.loading = undefined))
   return file.loading
 }
@@ -203,13 +211,30 @@ export async function scanAll<R>(floor: Floor, kind: string, ino: number, decode
   }
 }
 
+const hasRanges = (content: Content): boolean => content.inline === undefined && content.allocatedBytes > 0
+
+/** A file without ranges has all that there is to know in its content: no scan, no row of its own to look for. */
+function loadedNow(floor: Floor, file: File): boolean {
+  let content: MaybePromise<Content>
+  try {
+    content = floor.readContent(BACKGROUND, file.ino, NOW)
+  } catch {
+    return false // who waits for the load is told
+  }
+  if (content instanceof Promise || hasRanges(content)) return false
+  file.content = content
+  file.hasTentativeRow = content.durableSizeBytes < content.sizeBytes
+  if (file.hasTentativeRow) unsynced(floor, file)
+  return true
+}
+
 /** A load is shared by all who wait: it has nobody's deadline. */
 export const BACKGROUND: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: undefined, traceId: 0 }
 
 async function load(floor: Floor, file: File): Promise<void> {
   try {
     const content = await floor.readContent(BACKGROUND, file.ino, NOW)
-    const ranges = content.inline === undefined && content.allocatedBytes > 0 // else it has none: two scans less, which cost 15 us
+    const ranges = hasRanges(content)
     const exts: Extent[] = ranges ? await scanAll(floor, EXTENT_KIND, file.ino, extentOfRow) : []
     const pends: Pending[] = ranges ? await scanAll(floor, PENDING_KIND, file.ino, pendingOfRow) : []
     const row = await floor.engine.reader(BACKGROUND).get(tentativeKey(file.ino))
@@ -272,13 +297,45 @@ export interface Next {
   readonly keepInline?: boolean
 }
 
-/** Under the file's lock, and while no snapshot is taken: around everything that may put bytes where extents are, its transaction included. */
-export async function exclusively<T>(floor: Floor, file: File, fn: () => Promise<T>): Promise<T> {
+/**
+ * Under the file's lock, and while no snapshot is taken: around everything that may put bytes where extents are, its transaction
+ * included. In this tick if nobody else has the lock.
+ */
+export function exclusively<T>(floor: Floor, file: File, fn: () => MaybePromise<T>): MaybePromise<T> {
+  if (floor.gate.closed !== undefined || file.locked) return inTurn(floor, file, fn)
+  floor.gate.inside++
+  file.locked = true
+  let answer: MaybePromise<T>
+  try {
+    answer = fn()
+  } catch (e) {
+    leave(floor, file)
+    throw e
+  }
+  if (!(answer instanceof Promise)) {
+    leave(floor, file)
+    return answer
+  }
+  return answer.then((value) => {
+    leave(floor, file)
+    return value
+  }, (e: unknown) => {
+    leave(floor, file)
+    throw e
+  })
+}
+
+function leave({ gate }: Floor, file: File): void {
+  unlock(file)
+  if (--gate.inside === 0) gate.emptied()
+}
+
+async function inTurn<T>(floor: Floor, file: File, fn: () => MaybePromise<T>): Promise<T> {
   const { gate } = floor
   while (gate.closed !== undefined) await gate.closed // before the lock: who takes a snapshot needs locks
   gate.inside++
   try {
-    return await withLock(file, fn)
+    return await withLock(file, async () => fn())
   } finally {
     if (--gate.inside === 0) gate.emptied()
   }
@@ -328,69 +385,76 @@ export interface Planned {
 }
 
 /** One transaction on a file, under its lock; `edit` is pure, it may run twice. */
-export async function commit(floor: Floor, ctx: Context, file: File, planned: Planned, edit: (editor: Editor, tx: Tx, ref: FileRef, content: Content) => Next): Promise<Content> {
+export function commit(floor: Floor, ctx: Context, file: File, planned: Planned, edit: (editor: Editor, tx: Tx, ref: FileRef, content: Content) => Next): Promise<Content> {
   const { effects, ref: expected, pieces = [], heldBytes = 0, lentBytes = 0 } = planned
   const base = file.map
   let editor: Editor | undefined
   let ref: FileRef | undefined
   let more = { logged: 0, loose: 0 }
   let tentativeRow = file.hasTentativeRow
-  let content: Content
-  try {
-    content = await floor.changeContent(ctx, file.ino, effects, (tx, now, before) => {
-      ref = now
-      if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
-      const e = (editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
-      const next = edit(e, tx, now, before)
-      let allocatedBytes = before.allocatedBytes
-      more = { logged: 0, loose: 0 }
-      if (e.high() > e.low()) {
-        const was = coverage(base, e.low(), e.high())
-        const is = coverage(e.around(e.low(), e.high()), e.low(), e.high())
-        more = { logged: is.logged - was.logged, loose: is.loose - was.loose }
-        allocatedBytes += is.allocated - was.allocated
-      }
-      const inline = next.keepInline === true ? before.inline : next.inline
-      allocatedBytes += (inline?.length ?? 0) - (before.inline?.length ?? 0)
-      const tentative = file.tentatives + e.tentativesMore() > 0
-      const durable = next.durableSizeBytes ?? (!tentative && before.durableSizeBytes >= before.sizeBytes ? next.sizeBytes : Math.min(before.durableSizeBytes, next.sizeBytes))
-      tentativeRow = tentative || durable < next.sizeBytes
-      if (tentativeRow !== file.hasTentativeRow) {
-        if (tentativeRow) tx.put(tentativeKey(file.ino), encodeTentative(now.epoch))
-        else tx.delete(tentativeKey(file.ino))
-      }
-      e.writeRows(tx)
-      floor.store.commitAllocated(tx, pieces)
-      const after: Content = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline }
-      file.inflight = { content: after, get map() { return e.map } }
-      const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
-      return freeing instanceof Promise ? freeing.then(() => after) : after
-    })
-  } catch (e) {
+  return floor.changeContent(ctx, file.ino, effects, (tx, now, before) => {
+    ref = now
+    if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
+    const e = (editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
+    const next = edit(e, tx, now, before)
+    let allocatedBytes = before.allocatedBytes
+    more = { logged: 0, loose: 0 }
+    if (e.high() > e.low()) {
+      const was = coverage(base, e.low(), e.high())
+      const is = coverage(e.around(e.low(), e.high()), e.low(), e.high())
+      more = { logged: is.logged - was.logged, loose: is.loose - was.loose }
+      allocatedBytes += is.allocated - was.allocated
+    }
+    const inline = next.keepInline === true ? before.inline : next.inline
+    allocatedBytes += (inline?.length ?? 0) - (before.inline?.length ?? 0)
+    const tentative = file.tentatives + e.tentativesMore() > 0
+    const durable = next.durableSizeBytes ?? (!tentative && before.durableSizeBytes >= before.sizeBytes ? next.sizeBytes : Math.min(before.durableSizeBytes, next.sizeBytes))
+    tentativeRow = tentative || durable < next.sizeBytes
+    if (tentativeRow !== file.hasTentativeRow) {
+      if (tentativeRow) tx.put(tentativeKey(file.ino), encodeTentative(now.epoch))
+      else tx.delete(tentativeKey(file.ino))
+    }
+    e.writeRows(tx)
+    floor.store.commitAllocated(tx, pieces)
+    const after: Content = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline }
+    file.inflight = { content: after, get map() { return e.map } }
+    const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
+    return freeing instanceof Promise ? freeing.then(() => after) : after
+  }).then((content) => {
+    assert(editor !== undefined, 'a body ran')
+    if (floor.pasts.size > 0) floor.pasts.delete(file.ino)
+    if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
+    file.inflight = undefined
+    file.ref = ref
+    noteLength(floor, file, file.content?.sizeBytes ?? 0, content.sizeBytes)
+    file.content = content
+    if (effects.touch !== undefined) noteTouched(floor, file, effects.touch)
+    file.hasTentativeRow = tentativeRow
+    floor.entries -= weight(file)
+    file.map = editor.apply()
+    file.tentatives += editor.tentativesMore()
+    floor.entries += weight(file)
+    if (heldBytes !== 0) floor.store.unhold(heldBytes)
+    if (lentBytes !== 0) lend(floor, file, -lentBytes)
+    settle(floor, file, more.logged, more.loose)
+    if (tentativeRow && file.unsyncedSinceMs === Infinity) unsynced(floor, file)
+    freed(floor, editor.freed)
+    return content
+  }, (e: unknown) => {
     file.inflight = undefined
     if (ref !== undefined) file.ref = ref
     if (heldBytes !== 0) floor.store.unhold(heldBytes)
     if (pieces.length > 0) floor.store.release(pieces)
     throw e
-  }
-  assert(editor !== undefined, 'a body ran')
-  if (floor.pasts.size > 0) floor.pasts.delete(file.ino)
-  if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
-  file.inflight = undefined
-  file.ref = ref
-  noteLength(floor, file, file.content?.sizeBytes ?? 0, content.sizeBytes)
-  file.content = content
-  file.hasTentativeRow = tentativeRow
-  floor.entries -= weight(file)
-  file.map = editor.apply()
-  file.tentatives += editor.tentativesMore()
-  floor.entries += weight(file)
-  if (heldBytes !== 0) floor.store.unhold(heldBytes)
-  if (lentBytes !== 0) lend(floor, file, -lentBytes)
-  settle(floor, file, more.logged, more.loose)
-  if (tentativeRow && file.unsyncedSinceMs === Infinity) unsynced(floor, file)
-  freed(floor, editor.freed)
-  return content
+  })
+}
+
+/** A commit gave the file this time: what it was owed before is no more. */
+function noteTouched(floor: Floor, file: File, touch: Time): void {
+  file.touched = touch
+  if (file.owed === undefined) return
+  file.owed = undefined
+  floor.owing.delete(file)
 }
 
 function noteLength({ engine }: Floor, file: File, before: number, now: number): void {

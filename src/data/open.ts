@@ -9,6 +9,7 @@ import { dropHistory } from './forgetting.js'
 import { layout, read, seek } from './reading.js'
 import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
+import { settleTimes } from './times.js'
 import { write } from './writing.js'
 
 export interface DataOptions {
@@ -67,6 +68,7 @@ export function openData(options: DataOptions): Data {
       }
       return done
     },
+    settleTimes: (ino) => settleTimes(floor, ino),
     seekData: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'data'),
     seekHole: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'hole'),
     layout: (ctx, ino, view, offset, length, limit) => layout(floor, ctx, ino, view, offset, length, limit),
@@ -90,6 +92,7 @@ export function openData(options: DataOptions): Data {
     close() {
       closed ??= (async () => {
         await background.stop()
+        floor.owingTimer?.stop()
         await background.flushAll({ ctx: BACKGROUND, ready: false }).catch(() => undefined) // what stays logged is in the engine
         await syncAll(floor, BACKGROUND)
       })()

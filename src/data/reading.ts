@@ -83,8 +83,9 @@ export function read(floor: Floor, ctx: Context, ino: number, view: View, offset
     if (!(content instanceof Promise) && (content.inline !== undefined || content.allocatedBytes === 0)) return readMap(floor, ctx, content, EMPTY_MAP, offset, length, into, at)
   }
   const file = fileOf(floor, ino)
-  if (file.content === undefined) return (loaded(floor, file) as Promise<void>).then(() => read(floor, ctx, ino, view, offset, length, into, at))
-  if (file.inflight === undefined) return readMap(floor, ctx, file.content, file.map, offset, length, into, at)
+  const loading = file.content === undefined ? loaded(floor, file) : undefined
+  if (loading !== undefined) return loading.then(() => read(floor, ctx, ino, view, offset, length, into, at))
+  if (file.inflight === undefined) return readMap(floor, ctx, file.content!, file.map, offset, length, into, at)
   const seen = seenNow(floor, ctx, file)
   const go = (s: Seen): MaybePromise<number> => readMap(floor, ctx, s.content, s.map, offset, length, into, at)
   return seen instanceof Promise ? seen.then(go) : go(seen)

@@ -23,7 +23,7 @@ const RANGES_MAX = 512
 const SLICE_BYTES = 4 * 1024 ** 3
 
 /** The whole change under the file's lock, planned again if a snapshot came in between. */
-function change<T>(floor: Floor, ino: number, fn: (file: File) => Promise<T>): Promise<T> {
+async function change<T>(floor: Floor, ino: number, fn: (file: File) => Promise<T>): Promise<T> {
   const file = fileOf(floor, ino)
   return exclusively(floor, file, async () => {
     if (file.content === undefined) await loaded(floor, file)

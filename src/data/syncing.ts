@@ -17,6 +17,7 @@ import { flush, syncStore } from './flushing.js'
 import type { Pass } from './flushing.js'
 import { inoOf, PENDING_KIND, rowsFrom, TENTATIVE_KIND } from './rows.js'
 import { cutBehind } from './shaping.js'
+import { settleAll, settleFile } from './times.js'
 
 const SYNC_AGE_MS = 3500
 const TICK_MS = 500
@@ -78,15 +79,17 @@ async function syncFile(floor: Floor, ctx: Context, file: File): Promise<void> {
 
 export async function sync(floor: Floor, ctx: Context, ino: number): Promise<void> {
   const file = floor.files.get(ino)
-  if (file !== undefined) {
-    file.fsynced = true
-    file.smallBytes = 0
-    await syncFile(floor, ctx, file)
-  }
+  if (file === undefined) return floor.engine.sync(ctx)
+  file.fsynced = true
+  file.smallBytes = 0
+  if (file.owed !== undefined) await settleFile(floor, file)
+  if (!file.hasTentativeRow) return void (await Promise.all([syncFile(floor, ctx, file), floor.engine.sync(ctx)])) // no row will change: both at once
+  await syncFile(floor, ctx, file)
   await floor.engine.sync(ctx)
 }
 
 export async function syncAll(floor: Floor, ctx: Context): Promise<void> {
+  await settleAll(floor)
   await syncMany(floor, ctx, [...floor.dirty])
   await floor.engine.sync(ctx)
 }

@@ -1,5 +1,5 @@
 /**
- * Writes. One transaction each; bytes that go to the store are there before it.
+ * Writes. One transaction each, unless nothing changes but bytes in place (times.ts); bytes that go to the store are there before it.
  *   - Up to LOGGED_MAX_BYTES: logged rows; but where the file is tentative, in place (the sync that confirms it covers them).
  *   - Small writes take the way of large ones when many come (of this file since its last fsync, or of all files) and they append or replace whole units: else each byte would be written twice.
  *   - Larger: into the store. Over written extents that no snapshot shows and over tentative ranges in place, else into new units
@@ -9,6 +9,7 @@
  */
 import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
+import type { MaybePromise } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES } from './data.js'
@@ -18,6 +19,7 @@ import type { FileMap } from './filemap.js'
 import { commit, exclusively, fileOf, loaded, refOf, stableEnd, unsynced, untilSettled } from './files.js'
 import type { File, Floor } from './files.js'
 import { readMap } from './reading.js'
+import { mayOwe, owe } from './times.js'
 
 /** Files below it are allocated in the store's small area. */
 export const SMALL_FILE_BYTES = 1024 * 1024
@@ -86,21 +88,70 @@ export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number
   return out
 }
 
-export async function write(floor: Floor, ctx: Context, ino: number, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> {
+export function write(floor: Floor, ctx: Context, ino: number, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): MaybePromise<Content> {
   const file = fileOf(floor, ino)
-  return exclusively(floor, file, async () => {
-    if (file.content === undefined) await loaded(floor, file)
-    const { map, content } = file
-    const size = content!.sizeBytes
-    const start = offset === 'end' ? size : offset
-    const end = start + length
-    if (end > FILE_MAX_BYTES) throw new PosixError('EFBIG')
-    if (length === 0) return content!
-    const isSmall = length <= LOGGED_MAX_BYTES && !goesDirect(floor, file, start, length)
-    if (map.exts.length === 0 && map.pends.length === 0 && Math.max(size, end) <= INLINE_MAX_BYTES) return writeInline(floor, ctx, file, start, from, at, length, effects)
-    if (isSmall && (map.pends.length === 0 || !touchesTentative(map, start, end))) return writeLogged(floor, ctx, file, start, from, at, length, effects)
-    return untilSettled(() => writeStored(floor, ctx, file, start, from, at, length, !isSmall, effects))
+  return exclusively(floor, file, () => {
+    const loading = file.content === undefined ? loaded(floor, file) : undefined
+    return loading === undefined ? writeLoaded(floor, ctx, file, offset, from, at, length, effects)
+      : loading.then(() => writeLoaded(floor, ctx, file, offset, from, at, length, effects))
   })
+}
+
+function writeLoaded(floor: Floor, ctx: Context, file: File, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): MaybePromise<Content> {
+  const { map, content } = file
+  const size = content!.sizeBytes
+  const start = offset === 'end' ? size : offset
+  const end = start + length
+  if (end > FILE_MAX_BYTES) throw new PosixError('EFBIG')
+  if (length === 0) return content!
+  const isSmall = length <= LOGGED_MAX_BYTES && !goesDirect(floor, file, start, length)
+  if (map.exts.length === 0 && map.pends.length === 0 && Math.max(size, end) <= INLINE_MAX_BYTES) return writeInline(floor, ctx, file, start, from, at, length, effects)
+  const isTentative = map.pends.length > 0 && touchesTentative(map, start, end)
+  if (isSmall && !isTentative) return writeLogged(floor, ctx, file, start, from, at, length, effects)
+  if ((!isSmall || isTentative) && isAllInPlace(floor, file, start, end) && mayOwe(floor, ctx, file, effects)) return writeBytes(floor, ctx, file, start, from, at, length, effects)
+  return untilSettled(() => writeStored(floor, ctx, file, start, from, at, length, !isSmall, effects))
+}
+
+/** Whether all of it replaces bytes of the store where they are, within the length that a power cut leaves. */
+function isAllInPlace(floor: Floor, file: File, start: number, end: number): boolean {
+  const { map: { exts, pends }, ref } = file
+  if (ref === undefined || end > stableEnd(floor, file)) return false
+  const to = ceilUnit(end)
+  for (let i = firstBehind(pends, floorUnit(start)); i < pends.length && pends[i].off < to; i++) if (pends[i].bytes !== undefined) return false
+  for (let pos = start; pos < end;) {
+    const p = pends[firstBehind(pends, pos)]
+    if (p !== undefined && p.off <= pos) {
+      pos = p.off + p.len
+      continue
+    }
+    const e = exts[firstBehind(exts, pos)]
+    if (e === undefined || e.off > pos || e.birth <= ref.newestSnapshot || e.unwritten) return false
+    pos = Math.min(e.off + e.len, p?.off ?? Infinity)
+  }
+  return true
+}
+
+/** In place, without a transaction: no row changes, and the time is owed. */
+function writeBytes(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, effects: ContentEffects): MaybePromise<Content> {
+  const { map: { exts, pends } } = file
+  const end = start + length
+  let waits: Promise<void>[] | undefined
+  for (let pos = start; pos < end;) {
+    const p = pends[firstBehind(pends, pos)]
+    const isPending = p !== undefined && p.off <= pos
+    const under = isPending ? p : exts[firstBehind(exts, pos)]
+    const to = Math.min(end, under.off + under.len, isPending ? Infinity : p?.off ?? Infinity)
+    const written = floor.store.write(ctx, under.start + pos - under.off, from, at + pos - start, to - pos)
+    if (written instanceof Promise) (waits ??= []).push(written)
+    pos = to
+  }
+  const done = (): Content => {
+    file.placeStamp = ++floor.stamp
+    unsynced(floor, file)
+    owe(floor, file, effects.touch)
+    return file.content!
+  }
+  return waits === undefined ? done() : Promise.all(waits).then(done)
 }
 
 /** Whether a small write goes to the store at once. Of bytes that are fsynced soon the log is the better place. */
@@ -150,19 +201,17 @@ export function looseIn(map: FileMap, from: number, to: number): number {
 const inlineOutgrown = (content: Content, start: number, end: number): boolean =>
   content.inline !== undefined && content.inline.length > 0 && !(start === 0 && end >= content.inline.length)
 
-async function writeLogged(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> {
+function writeLogged(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> {
   const end = start + length
   const old = inlineOutgrown(file.content!, start, end) ? ceilUnit(file.content!.inline!.length) : 0
   const heldBytes = looseIn(file.map, start, end) + (old > 0 && start >= old ? old : 0)
-  if (heldBytes > 0) {
-    const held = floor.store.hold(ctx, heldBytes)
-    if (held instanceof Promise) await held
-  }
-  return commit(floor, ctx, file, { effects, heldBytes }, (editor, tx, _ref, before) => {
+  const logIt = (): Promise<Content> => commit(floor, ctx, file, { effects, heldBytes }, (editor, tx, _ref, before) => {
     if (inlineOutgrown(before, start, end)) editor.log(tx, 0, before.inline!.length, before.inline, 0)
     editor.log(tx, start, length, from, at)
     return { sizeBytes: Math.max(before.sizeBytes, end) }
   })
+  const held = heldBytes > 0 ? floor.store.hold(ctx, heldBytes) : undefined
+  return held instanceof Promise ? held.then(logIt) : logIt()
 }
 
 /** Puts bytes of the request into the store: [from, to) of the file at `start`, zeros where the request has none. */

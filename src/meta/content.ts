@@ -29,11 +29,23 @@ export const readContent = (engine: Engine): ReadContent => (ctx, ino, view) =>
 const isSame = (a: Content, b: Content): boolean =>
   a === b || (a.sizeBytes === b.sizeBytes && a.durableSizeBytes === b.durableSizeBytes && a.allocatedBytes === b.allocatedBytes && a.inline === b.inline)
 
-function* changeIn(tx: Tx, ino: number, { touch, killSuidgid }: ContentEffects, body: Body): Steps<Content> {
+/** The times after a change: `touch`, or with `since` only those that are still that. */
+function timesAfter(inode: StoredInode, { touch, since }: ContentEffects): Pick<StoredInode, 'mtimeSec' | 'mtimeNsec' | 'ctimeSec' | 'ctimeNsec'> {
+  const { mtimeSec, mtimeNsec, ctimeSec, ctimeNsec } = inode
+  const m = touch !== undefined && (since === undefined || (since.sec === mtimeSec && since.nsec === mtimeNsec))
+  const c = touch !== undefined && (since === undefined || (since.sec === ctimeSec && since.nsec === ctimeNsec))
+  return {
+    mtimeSec: m ? touch.sec : mtimeSec, mtimeNsec: m ? touch.nsec : mtimeNsec,
+    ctimeSec: c ? touch.sec : ctimeSec, ctimeNsec: c ? touch.nsec : ctimeNsec
+  }
+}
+
+function* changeIn(tx: Tx, ino: number, effects: ContentEffects, body: Body): Steps<Content> {
+  const { touch, killSuidgid } = effects
   const inode = yield* inodeNow(tx, ino)
   const { domain, epoch, newestSnapshot, root } = yield* domainOf(tx, inode.domain)
   const content = yield* wait(body(tx, { ino, epoch, newestSnapshot }, inode))
-  if (touch === undefined && !killSuidgid && isSame(content, inode)) return content // bytes in place: no row of the inode's
+  if (touch === undefined && !killSuidgid && isSame(content, inode)) return inode // bytes in place: no row of the inode's
 
   const where = { domain, epoch, newestSnapshot, root }
   if (touch !== undefined) yield* dropCapability(tx, where, inode)
@@ -50,10 +62,7 @@ function* changeIn(tx: Tx, ino: number, { touch, killSuidgid }: ContentEffects, 
     blocks512: blocksOf(allocatedBytes),
     inline,
     mode: killSuidgid ? withoutSuidgid(inode.mode) : inode.mode,
-    mtimeSec: touch?.sec ?? inode.mtimeSec,
-    mtimeNsec: touch?.nsec ?? inode.mtimeNsec,
-    ctimeSec: touch?.sec ?? inode.ctimeSec,
-    ctimeNsec: touch?.nsec ?? inode.ctimeNsec,
+    ...timesAfter(inode, effects),
     hasCapability: inode.hasCapability && touch === undefined
   })
   // a flush moves bytes, it changes none: nobody need look again

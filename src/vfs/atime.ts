@@ -29,7 +29,7 @@ export interface Atimes {
 }
 
 export function openAtimes(parts: Parts): Atimes {
-  const { engine, tree, clock, options } = parts
+  const { engine, tree, data, clock, options } = parts
   const mode = options.readOnly ? 'noatime' : (options.atime ?? 'relatime')
   const ctx = backgroundContext()
   const pending = new Map<number, Timespec>()
@@ -85,6 +85,7 @@ export function openAtimes(parts: Parts): Atimes {
   return {
     touch(ino, open) {
       if (mode === 'noatime' || (open !== undefined && open.atimeSettled)) return
+      data.settleTimes(ino) // relatime compares with mtime
       const inode = tree.inode(engine.reader(ctx), ino, NOW)
       if (inode instanceof Promise) inode.then((found) => judge(found, open)).catch(() => undefined) // as above
       else judge(inode, open)

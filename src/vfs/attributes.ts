@@ -7,6 +7,7 @@ import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { FILE_MAX_BYTES } from '../data/index.js'
+import type { Owed } from '../data/index.js'
 import type { Inode } from '../meta/index.js'
 import {
   change, FS_APPEND_FL, FS_IMMUTABLE_FL, inodeOf, isDirectory, isRegular, NAME_MAX_BYTES, readerOf, requireAccess,
@@ -32,6 +33,17 @@ export function overridden(inode: Inode, uid: number | undefined, gid: number | 
     uid: uid ?? inode.uid,
     gid: gid ?? inode.gid,
     mode: umask === undefined ? inode.mode : (inode.mode & ~0o777) | (0o777 & ~umask),
+  }
+}
+
+/** As the commit of what it is owed leaves it. */
+export function withOwed(inode: Inode, { touch, since }: Owed): Inode {
+  const m = inode.mtimeSec === since.sec && inode.mtimeNsec === since.nsec
+  const c = inode.ctimeSec === since.sec && inode.ctimeNsec === since.nsec
+  return {
+    ...inode,
+    mtimeSec: m ? touch.sec : inode.mtimeSec, mtimeNsec: m ? touch.nsec : inode.mtimeNsec,
+    ctimeSec: c ? touch.sec : inode.ctimeSec, ctimeNsec: c ? touch.nsec : inode.ctimeNsec,
   }
 }
 
@@ -68,6 +80,7 @@ export function attributesOf(core: Core, { atimes, orphans, writeout, mayWrite }
 
   const setRest = async (ctx: Context, node: Node, set: SetAttr): Promise<Inode> => {
     if ((set.valid & (SET_ATIME | SET_ATIME_NOW)) !== 0) atimes.drop(node)
+    core.data.settleTimes(node)
     const inode = await change(core, ctx, (tx, op) => tree.setattr(tx, op, node, set))
     const open = core.openNodes.get(node)
     if (open !== undefined) open.atimeSettled = false

@@ -119,16 +119,22 @@ export function filesOf(core: Core, { handles, atimes, orphans, writeout }: File
       if (!append && offsetBytes + lengthBytes > FILE_MAX_BYTES) throw new PosixError('EFBIG')
       const where = append ? 'end' : offsetBytes
       const effects = effectsOf(ctx, how.killSuidgid)
-      const write = (): Promise<Content> => data.write(ctx, node, where, from, at, lengthBytes, effects)
       const checked = file === undefined ? changeable(ctx, node, append) : undefined
-      const done = (): number => {
+      const write = (): MaybePromise<Content> => data.write(ctx, node, where, from, at, lengthBytes, effects)
+      const done = (): MaybePromise<number> => {
         writeout.wrote(node, lengthBytes)
-        if (file !== undefined) file.node.atimeSettled = false
-        return lengthBytes
+        if (file === undefined) return lengthBytes
+        file.node.atimeSettled = false
+        return file.synchronous ? sync(ctx, node, file).then(() => lengthBytes) : lengthBytes
       }
-      const written = (checked instanceof Promise ? checked.then(write) : write()).then(done, (e: unknown) => orphans.makeRoom(e).then(write).then(done))
-      if (file === undefined || !file.synchronous) return written
-      return written.then(() => sync(ctx, node, file)).then(() => lengthBytes)
+      const again = (e: unknown): Promise<number> => orphans.makeRoom(e).then(write).then(done)
+      let written: MaybePromise<Content>
+      try {
+        written = checked instanceof Promise ? checked.then(write) : write()
+      } catch (e) {
+        return again(e)
+      }
+      return written instanceof Promise ? written.then(done, again) : done()
     },
 
     fsync: (ctx, node, handle) => sync(ctx, node, handles.file(handle, node)),

@@ -8,7 +8,7 @@ import { backgroundContext } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { Inode } from '../meta/index.js'
 import { openAtimes } from './atime.js'
-import { attributesOf, overridden } from './attributes.js'
+import { attributesOf, overridden, withOwed } from './attributes.js'
 import type { Core, OpenNode, Parts } from './core.js'
 import { directoriesOf } from './directories.js'
 import { filesOf } from './files.js'
@@ -36,10 +36,14 @@ export function openVfs(parts: Parts): OpenedVfs {
   const openNodes = new Map<number, OpenNode>()
   const atimes = openAtimes(parts)
   const writeout = openWriteout(parts)
+  const shown = (inode: Inode): Inode => {
+    const owed = data.settleTimes(inode.ino)
+    return atimes.shown(owed === undefined ? inode : withOwed(inode, owed))
+  }
   const overrides = options.uid !== undefined || options.gid !== undefined || options.umask !== undefined
   const show = overrides
-    ? (inode: Inode): Inode => overridden(atimes.shown(inode), options.uid, options.gid, options.umask)
-    : atimes.shown
+    ? (inode: Inode): Inode => overridden(shown(inode), options.uid, options.gid, options.umask)
+    : shown
   const readOnly = options.readOnly === true
   const core: Core = { ...parts, readOnly, checks: options.checkPermissions === true, openNodes, show }
   const orphans = openOrphans(parts, openNodes, (ino) => {

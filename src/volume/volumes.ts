@@ -246,7 +246,7 @@ function handleOf(data: Data, engine: Engine, ctx: Context, volume: Shared, clie
       return refusalOf(volume, client)
     },
     read: (offset, length, into, at) => data.read(ctx, ino, NOW, offset, length, into, at),
-    write: (offset, from, at, length) => change(() => data.write(ctx, ino, offset, from, at, length, QUIET)),
+    write: (offset, from, at, length) => change(async () => data.write(ctx, ino, offset, from, at, length, QUIET)),
     trim: (offset, length) => change(() => data.punch(ctx, ino, offset, length, QUIET)),
     zero: (offset, length, space) => change(() => (space === 'free' ? data.punch(ctx, ino, offset, length, QUIET) : data.zero(ctx, ino, offset, length, true, QUIET))),
     layout: (offset, length, limit) => data.layout(ctx, ino, NOW, offset, length, limit),

@@ -182,8 +182,8 @@ test('an append that fails, or that the daemon dies in, leaves zeros behind the 
     await w.data.write(ctx, 3, 0, Buffer.alloc(99_000, 7), 0, 99_000, quiet)
     const { engine } = w
     w.engine = { ...engine, transact: (c, body, request) => engine.transact(c, async (tx) => { await body(tx); throw new Error('no') }, request) }
-    await assert.rejects(w.data.write(ctx, 3, end, Buffer.alloc(120, 9), 0, 120, quiet), /no/)
-    await assert.rejects(w.data.write(ctx, 3, end, Buffer.alloc(120_000, 9), 0, 120_000, quiet), /no/)
+    await assert.rejects(async () => w.data.write(ctx, 3, end, Buffer.alloc(120, 9), 0, 120, quiet), /no/)
+    await assert.rejects(async () => w.data.write(ctx, 3, end, Buffer.alloc(120_000, 9), 0, 120_000, quiet), /no/)
     w.engine = engine
     await w.data.truncate(ctx, 3, 300_000, quiet)
     assert.ok((await readAll(w, 3)).subarray(99_000).every((b) => b === 0))

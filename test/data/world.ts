@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
-import type { Engine, MemoryServer, Tx } from '../../src/engine/index.js'
+import type { Engine, MemoryServer, Row, Tx } from '../../src/engine/index.js'
 import { birthOf, checkData, NOW, openData, pastAt, retire } from '../../src/data/index.js'
 import type { ChangeContent, Content, Data, DataOptions, FileRef, ReadContent } from '../../src/data/index.js'
 import { formatSpace, GROUP_BYTES, openSpace } from '../../src/store/index.js'
@@ -35,6 +35,9 @@ function decodeInode(bytes: Uint8Array): Content {
   const v = viewOf(bytes)
   return { sizeBytes: get64(v, 9), durableSizeBytes: get64(v, 17), allocatedBytes: get64(v, 25), inline: bytes[33] === 1 ? bytes.slice(34) : undefined }
 }
+
+/** Decoded once per row, as meta does: the data floor tells by the object whether somebody changed the inode. */
+const contentOfRow = (row: Row): Content => (row.decoded ??= decodeInode(row.bytes)) as Content
 
 type Call = (tx: Tx) => void
 export interface World {
@@ -111,17 +114,17 @@ async function openFloors(w: World, options: WorldOptions): Promise<void> {
     const domain = await domainOf(tx)
     const row = await tx.get(inodeKey(ino))
     if (row === undefined) throw new PosixError('ESTALE')
-    const before = decodeInode(row.bytes)
+    const before = contentOfRow(row)
     const ref: FileRef = { ino, ...domain }
     const after = await body(tx, ref, before)
     retire(tx, inodeKey(ino), birthOf(row.bytes), row.bytes, domain)
-    tx.put(inodeKey(ino), encodeInode(domain.epoch, after))
+    tx.put(inodeKey(ino), encodeInode(domain.epoch, after), after)
     return after
   })
   const readContent: ReadContent = (c, ino, view) => {
     const row = w.engine.reader(c).get(inodeKey(ino))
     assert.ok(!(row instanceof Promise))
-    if (row !== undefined && (view === NOW || birthOf(row.bytes) <= view)) return decodeInode(row.bytes)
+    if (row !== undefined && (view === NOW || birthOf(row.bytes) <= view)) return contentOfRow(row)
     const past = row === undefined ? undefined : pastAt(w.engine.reader(c), inodeKey(ino), view)
     assert.ok(!(past instanceof Promise))
     if (past === undefined) throw new PosixError('ESTALE')

@@ -98,6 +98,7 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
     roomBytes: Infinity,
     reclaimSteps: 0,
     failNextSync: (ino) => void failing.add(ino),
+    settleTimes: () => undefined,
 
     read(ctx, ino, view, offset, length, into, at) {
       const now = content(ctx, ino, view)
