@@ -142,6 +142,14 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
   function newGroup(job: Job, area: Area, want: number): Need | true | undefined {
     const parts = groups[area]
     const first = job.region >= 0 ? job.region : regionNext
+    // what the host allocated already, and has in its page cache: nothing to wait for at the next sync
+    for (let i = 0; i < parts.length; i++) {
+      const group = groups.firstReady(parts[(first + i) % parts.length])
+      if (group < 0) continue
+      groups.use(group)
+      job.next = group * GROUP_UNITS
+      return true
+    }
     for (const n of want > 1 ? [want, 1] : [1]) {
       for (let i = 0; i < parts.length; i++) {
         const part = parts[(first + i) % parts.length]

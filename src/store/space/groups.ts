@@ -33,9 +33,10 @@ export type Area = 'small' | 'large'
 const SMALL_SHARE = 0.2
 const REGIONS_MAX = 8
 const REGION_GROUPS_MIN = 16
-/** Ready groups that stay ready; the others go back to the host after a while. */
+/** Ready groups that stay ready; the others go back to the host when nobody took or emptied one for a while, or at last after so many whiles. */
 const READY_KEPT = 8
 const TRIM_AFTER_MS = 5000
+const TRIM_WAITS_MAX = 12
 const TRIM_GROUPS = 64
 const SWEEP_GROUPS = 256
 const SWEEP_EVERY_MS = 100
@@ -73,6 +74,8 @@ export interface Groups {
   emptied(group: number): void
   /** CLEAR to READY, `count` neighbours. False: the host has no space. */
   take(ctx: Context, group: number, count: number): Promise<boolean>
+  /** The first READY group of the part; -1: none. */
+  firstReady(part: Part): number
   /** How many groups from `group` on are CLEAR, at most `limit`. */
   clearFrom(group: number, limit: number): number
   /** Resolves when one of the BUSY groups settles; undefined: there is none. */
@@ -120,6 +123,8 @@ export function openGroups({ engine, file, clock, count: countAtOpen, isCoarse, 
   let readyUnits = 0
   let readyGroups = 0
   let trimming: Timer | undefined
+  let trimWaits = 0
+  let isTurning = false // a group was taken or emptied since the trim was armed
   let sweeping: Timer | undefined
   let stopped = false
 
@@ -255,6 +260,12 @@ export function openGroups({ engine, file, clock, count: countAtOpen, isCoarse, 
     if (stopped || trimming !== undefined || readyGroups <= READY_KEPT) return
     trimming = clock.after(TRIM_AFTER_MS, () => {
       trimming = undefined
+      if (isTurning && trimWaits < TRIM_WAITS_MAX) { // who writes now wants them soon
+        isTurning = false
+        trimWaits++
+        return trimLater()
+      }
+      trimWaits = 0
       void track(trim()).then(trimLater, () => (stopped = true)) // the engine failed, and says so to everyone else
     })
   }
@@ -304,6 +315,7 @@ export function openGroups({ engine, file, clock, count: countAtOpen, isCoarse, 
     unitsTaken: (n) => void (readyUnits -= n),
     use(group) {
       assert(states[group] === READY, 'a group that is used was ready')
+      isTurning = true
       move(group, USED)
       readyUnits += GROUP_UNITS
       loaded.set(group, emptyBits())
@@ -315,6 +327,7 @@ export function openGroups({ engine, file, clock, count: countAtOpen, isCoarse, 
       loaded.delete(group)
       readyUnits -= GROUP_UNITS
       move(group, READY)
+      isTurning = true
       trimLater()
     },
     take(ctx, group, n) {
@@ -323,6 +336,11 @@ export function openGroups({ engine, file, clock, count: countAtOpen, isCoarse, 
         move(g, BUSY)
       }
       return track(takeNow(ctx, group, n))
+    },
+    firstReady(part) {
+      if (readyGroups === 0) return -1
+      const group = states.indexOf(READY, part.from)
+      return group < part.to ? group : -1
     },
     clearFrom(group, limit) {
       let n = 0

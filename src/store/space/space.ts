@@ -126,6 +126,7 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
   let syncing: Promise<void> | undefined // the one that runs
   let nextSync: Promise<void> | undefined // the one that starts after it: whoever asks now waits for this
   const inBackground = new Set<Promise<unknown>>()
+  const scattered = { bytes: 0, from: Infinity, to: 0, running: false }
   const streams: { end: number; started: number }[] = [] // most recent last
   let reaping: Timer | undefined // only while something waits to be free: an idle pool wakes nobody
 
@@ -193,18 +194,36 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
     startWriteOut(start, length)
   }
 
-  /** Streams are told by writes that follow each other. */
+  /** Streams are told by writes that follow each other; what follows nothing is counted together. */
   function startWriteOut(start: number, length: number): void {
     const i = streams.findLastIndex((s) => s.end === start)
     const stream = i >= 0 ? streams.splice(i, 1)[0] : { end: start, started: start }
     stream.end += length
     streams.push(stream)
     if (streams.length > STREAMS_MAX) streams.shift()
-    if (stream.end - stream.started < WRITE_OUT_BYTES) return
-    const running = file.startWriteOut(DATA_START_BYTES + stream.started, stream.end - stream.started)
-    stream.started = stream.end
-    const settled: Promise<unknown> = running.finally(() => inBackground.delete(settled)) // errors come back from the sync
+    if (stream.end - stream.started >= WRITE_OUT_BYTES) {
+      void writeOut(stream.started, stream.end)
+      stream.started = stream.end
+    } else if (i < 0) scatter(start, length)
+  }
+
+  /** One after the other: the kernel looks at the whole range. */
+  function scatter(start: number, length: number): void {
+    scattered.bytes += length
+    scattered.from = Math.min(scattered.from, start)
+    scattered.to = Math.max(scattered.to, start + length)
+    if (scattered.bytes < WRITE_OUT_BYTES || scattered.running) return
+    scattered.running = true
+    void writeOut(scattered.from, scattered.to).finally(() => (scattered.running = false))
+    scattered.bytes = 0
+    scattered.from = Infinity
+    scattered.to = 0
+  }
+
+  function writeOut(from: number, to: number): Promise<unknown> {
+    const settled: Promise<unknown> = file.startWriteOut(DATA_START_BYTES + from, to - from).finally(() => inBackground.delete(settled)) // errors come back from the sync
     inBackground.add(settled)
+    return settled
   }
 
   return {
