@@ -11,7 +11,7 @@
  *   - `held` units are promised to bytes that are in the log and go to the store later: whoever allocates for something else
  *     leaves so many free, in groups that the host has promised. Of the rest RESERVE stay for copies that nobody announced.
  */
-import { assert, PosixError } from '../../sys/index.js'
+import { assert, PosixError, rootContext } from '../../sys/index.js'
 import type { Context } from '../../sys/index.js'
 import type { Engine, MaybePromise, Tx } from '../../engine/index.js'
 import { UNIT_BYTES } from '../store.js'
@@ -24,6 +24,8 @@ import { COUNTERS_KEY, groupKey, GROUP_UNITS } from './keys.js'
 /** Groups taken at once for a file that grows. */
 const STREAM_GROUPS = 4
 const TAKE_GROUPS_MAX = 16
+/** With fewer in front of it that are ready, more are taken for a stream while it goes on. */
+const AHEAD_GROUPS = 2
 /** Bit rows read in search of a fit before a worse one will do. */
 const LOADS_MAX = 16
 const RESERVE_UNITS_MAX = 256
@@ -60,7 +62,7 @@ interface Job {
 }
 
 /** What a job waits for. */
-type Need = { readonly load: number } | { readonly take: number; readonly count: number } | 'settle' | 'short'
+type Need = 'ahead' | { readonly load: number } | { readonly take: number; readonly count: number } | 'settle' | 'short'
 
 interface Pending {
   readonly pieces: readonly Piece[]
@@ -76,6 +78,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
   let held = 0
   let smallNext = -1
   let regionNext = 0
+  let ahead: { readonly from: number; readonly to: number; readonly done: Promise<void> } | undefined
 
   const isFree = (unit: number): boolean => {
     const group = Math.floor(unit / GROUP_UNITS)
@@ -215,7 +218,8 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
         } else if (state === USED && isFree(job.next)) {
           const at = job.next % GROUP_UNITS
           jobTakes(job, job.next, Math.min(job.left, nextTaken(groups.bitsOf(group), at) - at))
-        } else job.next = -1
+        } else if (ahead !== undefined && !job.readyOnly && group >= ahead.from && group < ahead.to) return 'ahead'
+        else job.next = -1
         continue
       }
       const before = job.rightHint - job.left
@@ -233,7 +237,8 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
   }
 
   async function meet(ctx: Context, job: Job, need: Need): Promise<void> {
-    if (need === 'settle') await groups.settling()
+    if (need === 'ahead') await ahead?.done
+    else if (need === 'settle') await groups.settling()
     else if (need === 'short') throw new PosixError('ENOSPC')
     else if ('load' in need) {
       job.loads++
@@ -292,10 +297,25 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     return pieces
   }
 
+  /** A stream that is in `group` will want the next ones: fallocate and the commit take longer than a write. */
+  function takeAhead(group: number): void {
+    for (let g = group + 1; g <= group + AHEAD_GROUPS && g < groups.count; g++) {
+      const state = groups.stateOf(g)
+      if (state === READY) continue
+      if (state !== CLEAR || groups.areaOf(g) !== 'large') return
+      const to = g + groups.clearFrom(g, TAKE_GROUPS_MAX)
+      const done = groups.take(rootContext, g, to - g).then(() => undefined, () => undefined) // who needs them tries again, and is told
+        .finally(() => (ahead = undefined))
+      ahead = { from: g, to, done }
+      return
+    }
+  }
+
   function finish(job: Job): readonly Piece[] {
     const end = job.taken[job.taken.length - 2] + job.taken[job.taken.length - 1]
     if (job.area === 'small') smallNext = end
     else if (end < total() && isFree(end)) groups.runs[groups.areaOf(Math.floor(end / GROUP_UNITS))].reserve(end)
+    if (job.region >= 0 && job.area === 'large' && !job.readyOnly && ahead === undefined) takeAhead(Math.floor((end - 1) / GROUP_UNITS))
     return piecesOf(job)
   }
 
