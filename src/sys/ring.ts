@@ -104,7 +104,8 @@ function serve(fd: number, q: Queues): Ring {
   let tail = q.words[q.sqTail]
   let asked = 0 // in the queue, not handed over
   let isPlanned = false
-  const watch = watchReadable(fd, () => void reap())
+  const woken = (): void => void reap()
+  const watch = watchReadable(fd, () => void setImmediate(woken)) // there promise jobs run right after (see events.ts)
   watch.unref()
 
   function ask(operation: number, target: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
