@@ -10,7 +10,9 @@ import { checkApart, inspectFolder, makeFolder, Refusal, resolvePool } from '../
 import { ERRNO, errnoName, errnoOf, mountOffLoop, MS_BIND, MS_DIRSYNC, MS_NOATIME, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REMOUNT,
   MS_SYNCHRONOUS } from '../sys/index.js'
 import { askStatus } from './daemon/client.js'
+import { startNbd } from './commands/nbd.js'
 import { isDead } from './daemon/leftovers.js'
+import type { NbdSpec } from './daemon/nbd.js'
 import type { Status } from './daemon/messages.js'
 import { spawnDaemon } from './daemon/spawn.js'
 import { MOUNT_TYPE, mountsOfDevice, readMounts, topMountAt } from './mountinfo.js'
@@ -26,6 +28,8 @@ export interface MountRequest {
   readonly options: MountOptions
   readonly where: 'background' | 'foreground'
   readonly note: (text: string) => void
+  /** Serve volumes over NBD too. */
+  readonly nbd?: (pool: string) => NbdSpec
 }
 
 const TRIES = 3
@@ -41,11 +45,13 @@ export async function mountPool(request: MountRequest): Promise<number> {
   for (let i = 0; i < TRIES; i++) {
     const serving = inspectFolder(pool) === 'pool' ? await askStatus(pool) : undefined
     if (serving?.state === 'serving') {
+      if (serving.device === '') throw new Refusal('in-use', `Pool ${pool} is served over NBD by pid ${serving.pid}, without a mount: stop that (ogee nbd ${pool} --stop), then mount it with --nbd.`)
       await bindMount(serving, dir, options)
+      if (request.nbd !== undefined) await startNbd(pool, request.nbd(pool))
       return 0
     }
     makeFolder(pool)
-    const spec = { pool, dir, options }
+    const spec = { pool, dir, options, nbd: request.nbd?.(pool) }
     if (request.where === 'foreground') {
       const { runDaemon } = await import('./daemon/daemon.js')
       const ended = await runDaemon(spec, { log: 'terminal', note, ready: () => note(`pool ${pool} is mounted at ${dir}; Ctrl-C unmounts it.`) })

@@ -150,7 +150,7 @@ async function clearSocket(path: string): Promise<void> {
   rmSync(path, { force: true })
 }
 
-function exportsFor({ volumes, names, isReadOnly }: NbdOptions, who: string): Exports<VolumeExport> {
+function exportsFor({ volumes, names, isReadOnly, log }: NbdOptions, who: string): Exports<VolumeExport> {
   const listed = async (): Promise<readonly { readonly name: string, readonly description: string }[]> =>
     (await volumes.list()).filter(({ name }) => names === undefined || names.includes(name)).map((v) => ({ name: v.name, description: v.writer === null ? '' : `written by ${v.writer}` }))
   return {
@@ -163,7 +163,9 @@ function exportsFor({ volumes, names, isReadOnly }: NbdOptions, who: string): Ex
         name = all[0].name
       } else if (names !== undefined && !names.includes(asked)) return undefined
       try {
-        return exportOf(await volumes.open(name, who), isReadOnly)
+        const volume = await volumes.open(name, who)
+        if (volume.refusal !== undefined && !isReadOnly) log(`nbd: read-only for ${who}: ${volume.refusal}`)
+        return exportOf(volume, isReadOnly)
       } catch (e) {
         if (e instanceof VolumeError && e.reason === 'missing') return undefined
         throw e

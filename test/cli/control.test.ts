@@ -18,7 +18,8 @@ import { VolumeError } from '../../src/volume/index.js'
 const status: Status = {
   version: '1.2.3', pid: 77, pool: '/p', name: 'n', uuid: 'u', state: 'serving', device: '0:40', uid: 0, options: ['relatime'],
   mounts: [{ dir: '/m', options: ['rw'] }], space: { sizeBytes: 3, usedBytes: 1, freeBytes: 2 }, inodes: 4, openFiles: null, openDirectories: null,
-  dirtyBytes: 5, uptimeSec: 6.5, requests: 7, latency: { mode: 'auto', inForce: false, spinUs: 30, spunMs: 4, sleeps: 3 }, engine: { kind: 'lmdb', failed: null }
+  dirtyBytes: 5, uptimeSec: 6.5, requests: 7, latency: { mode: 'auto', inForce: false, spinUs: 30, spunMs: 4, sleeps: 3 }, nbd: [],
+  engine: { kind: 'lmdb', failed: null }
 }
 const handlers: ControlHandlers = { calls: {}, status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes),
   volumes: (ask) => ask.do === 'rm' ? Promise.reject(new VolumeError('in-use', 'Volume v is in use: leave it.')) : Promise.resolve({ volumes: [], fenced: JSON.stringify(ask) })

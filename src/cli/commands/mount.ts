@@ -3,10 +3,12 @@ import type { Command } from 'commander'
 import { mountPool } from '../mounting.js'
 import { parseMountOptions } from '../options.js'
 import { note } from '../output.js'
+import { nbdSpec } from './nbd.js'
 
 interface Flags {
   readonly o: string[]
   readonly foreground?: boolean
+  readonly nbd?: string | true
 }
 
 export const MOUNT_OPTIONS_HELP = `
@@ -39,10 +41,11 @@ export const addMount = (program: Command): void => {
     .summary('mount a pool at a folder')
     .description('Mounts the pool in folder POOL at DIR, and returns when it is usable. A daemon in the background serves it.\nMounted already, it is shown at DIR as well (root only).')
     .option('-o <OPTIONS>', 'mount options, as in fstab', (value: string, before: string[]) => [...before, value], [])
+    .option('--nbd [ADDRESS]', 'serve all volumes over NBD too, at unix:PATH or tcp:HOST:PORT (default: unix:POOL/nbd.sock); see `ogee help nbd`')
     .option('-f, --foreground', 'stay in the foreground, and unmount at Ctrl-C')
     .addHelpText('after', `${MOUNT_OPTIONS_HELP}\n\nExamples:\n  ogee mount /srv/pool /mnt\n  ogee mount /srv/pool /backup -o ro,noexec`)
     .action(async (pool: string, dir: string, flags: Flags) => {
       const options = parseMountOptions(flags.o, process.geteuid?.() === 0)
-      process.exitCode = await mountPool({ pool, dir, options, where: flags.foreground === true ? 'foreground' : 'background', note })
+      process.exitCode = await mountPool({ pool, dir, options, where: flags.foreground === true ? 'foreground' : 'background', note, ...(flags.nbd === undefined ? {} : { nbd: (folder: string) => nbdSpec(folder, [], { listen: flags.nbd === true || flags.nbd === undefined ? [] : [flags.nbd] }) }) })
     })
 }

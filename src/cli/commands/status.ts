@@ -56,6 +56,7 @@ function statusText(s: Status): string {
     ['state', s.engine.failed === null ? s.state : `FAILED, read-only: ${s.engine.failed}`],
     ['pid', `${s.pid}, up ${durationText(s.uptimeSec)}, Ogee ${s.version}`],
     ...s.mounts.map((m): [string, string] => ['mounted at', `${m.dir} (${m.options.join(',')})`]),
+    ...s.nbd.map((n): [string, string] => ['nbd', `${n.names?.join(', ') ?? 'all volumes'} at ${n.addresses.join(', ')} (${[...(n.readOnly ? ['read-only'] : []), ...n.tls, `${n.connections} connections`].join(', ')})`]),
     ['space', `${bytesText(s.space.usedBytes)} used of ${bytesText(s.space.sizeBytes)} (${percent} %), ${bytesText(s.space.freeBytes)} free`],
     ['inodes', String(s.inodes)]
   ]

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import { Refusal } from '../../pool/index.js'
+import { inspectFolder, Refusal } from '../../pool/index.js'
 import { systemClock } from '../../sys/index.js'
 import { askStatus, askSync, watchClosed } from '../daemon/client.js'
 import type { ClosedWatch } from '../daemon/client.js'
@@ -14,6 +14,7 @@ import { MOUNT_TYPE, mountsOfDevice, readMounts, topMountAt } from '../mountinfo
 import { note } from '../output.js'
 import { mountOwner, noteOf } from '../registry.js'
 import { unmount } from '../unmounting.js'
+import { stopServing } from './nbd.js'
 
 const PATIENCE_MS = 1000
 const CLOSING_MS = 2000
@@ -35,6 +36,7 @@ async function umountOne(path: string, how: 'plain' | 'lazy'): Promise<void> {
   const mounts = readMounts()
   const dir = mountPointName(path, mounts)
   const mount = topMountAt(mounts, dir)
+  if (mount === undefined && inspectFolder(dir) === 'pool' && await stopServing(dir) === 'ended') return
   if (mount === undefined) throw notMounted(dir, mounts)
   if (mount.type !== MOUNT_TYPE) throw new Refusal('usage', `${dir} is a mount of type ${mount.type}, not of Ogee: use umount ${dir}.`)
   const uid = process.getuid?.() ?? 0

@@ -1,5 +1,5 @@
 /**
- * The daemon: opens a pool, mounts it, serves until the last mount is gone, makes everything durable, ends.
+ * The daemon: opens a pool, mounts it (or only serves its volumes over NBD), serves until the last mount is gone (or NBD is stopped), makes everything durable, ends.
  *   - Its folder is / and everything it needs of the pool is open before it mounts: a call on one's own mount waits for
  *     oneself.
  *   - However the mount goes (umount, fusermount3 -u, SIGTERM, an aborted connection): requests in hand are answered, the
@@ -22,6 +22,9 @@ import { openDoor } from './door.js'
 import type { Door } from './door.js'
 import { clearLeftovers } from './leftovers.js'
 import { daemonLog } from './log.js'
+import { nbdServices } from './nbd.js'
+import type { NbdServices } from './nbd.js'
+import { noDoor } from './no-door.js'
 import type { Logger } from './log.js'
 import type { Status } from './messages.js'
 import type { DaemonSpec } from './spawn.js'
@@ -59,10 +62,12 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
     })
     if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')
     const vfs = spec.options.synchronous || spec.options.dirSync ? namesSynced(pool.vfs) : pool.vfs
-    door = await openDoor({ vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
-    return await serve({ spec, host, log, stop, lock, pool, door })
+    door = spec.dir === undefined ? noDoor(systemClock, spec.options.latency) : await openDoor({ vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
+    const nbd = nbdServices(pool, door.hold, log, spec.dir === undefined ? door.abandon : () => undefined)
+    if (spec.nbd !== undefined) await nbd.start(spec.nbd)
+    return await serve({ spec, host, log, stop, lock, pool, door, nbd })
   } catch (e) { // before it served
-    if (door !== undefined) await unmount(spec.dir, 'lazy').catch((failed: unknown) => log.error(sentence(failed)))
+    if (door !== undefined && spec.dir !== undefined) await unmount(spec.dir, 'lazy').catch((failed: unknown) => log.error(sentence(failed)))
     await door?.close()
     await pool?.close().catch((failed: unknown) => log.error(`closing: ${sentence(failed)}`))
     lock.release()
@@ -78,23 +83,26 @@ interface Serving {
   readonly lock: Lock
   readonly pool: Pool
   readonly door: Door
+  readonly nbd: NbdServices
 }
 
 async function serve(s: Serving): Promise<number> {
-  const { spec, host, log, lock, pool, door } = s
+  const { spec, host, log, lock, pool, door, nbd } = s
   const startedMs = systemClock.monotonicMs()
   let state: Status['state'] = 'serving'
-  lock.setDevice(door.device)
-  writeNote(door.device, { pid: process.pid, pool: spec.pool })
+  if (spec.dir !== undefined) {
+    lock.setDevice(door.device)
+    writeNote(door.device, { pid: process.pid, pool: spec.pool })
+  }
   if (process.geteuid?.() === 0) prctl(PR_SET_IO_FLUSHER, 1) // refused by old kernels, which then may write back into us
-  process.title = `ogee ${spec.pool} ${spec.dir}`
+  process.title = `ogee ${spec.pool} ${spec.dir ?? 'nbd'}`
   setThreadName('ogee')
 
   const control = await serveControl(spec.pool, {
     sync: () => pool.sync(),
     grow: (sizeBytes) => pool.grow(sizeBytes),
     volumes: (ask) => answerVolumes(pool.volumes, ask),
-    calls: snapshotCalls(pool, door),
+    calls: { ...snapshotCalls(pool, door), ...nbd.calls },
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,
       device: door.device, uid: process.getuid?.() ?? 0, options: canonicalOptions(spec.options),
@@ -102,19 +110,19 @@ async function serve(s: Serving): Promise<number> {
       ...figures,
       openFiles: spec.options.opens ? figures.openFiles : null,
       openDirectories: spec.options.opens ? figures.openDirectories : null,
-      uptimeSec: (systemClock.monotonicMs() - startedMs) / 1000, latency: door.latency(), requests: door.requests()
+      uptimeSec: (systemClock.monotonicMs() - startedMs) / 1000, latency: door.latency(), requests: door.requests(), nbd: nbd.status()
     }))
   })
   s.stop.onStop(() => void leave(s).catch((e: unknown) => log.error(`unmounting: ${sentence(e)}`)))
-  log.info(`pool ${spec.pool} is mounted at ${spec.dir}`)
+  log.info(spec.dir === undefined ? `pool ${spec.pool} is open, and not mounted` : `pool ${spec.pool} is mounted at ${spec.dir}`)
   host.ready()
-  const warming = process.env.OGEE_TRACE === undefined // else its requests would be in the trace
+  const warming = process.env.OGEE_TRACE === undefined && spec.dir !== undefined // else its requests would be in the trace
     ? startWarming({ clock: systemClock, random: systemRandom, requests: door.requests, debug: (text) => log.debug(text) }) : undefined
 
   await door.ended
   await warming?.stop()
   state = 'closing'
-  log.info(`the mount has ended: making everything durable`)
+  log.info('nobody uses the pool any more: making everything durable')
   control.closing()
   const failure = await close(s, control)
   return failure === undefined ? 0 : EXIT_FAILED
@@ -131,6 +139,7 @@ async function close(s: Serving, control: Control): Promise<string | undefined> 
       s.log.error(`${what} failed: ${sentence(e)}`)
     }
   }
+  await step('Closing NBD connections', () => s.nbd.close())
   await step('Releasing open files', () => s.door.close())
   await step('Making everything durable', () => s.pool.sync())
   await step('Closing the pool', () => s.pool.close())
@@ -144,6 +153,7 @@ async function close(s: Serving, control: Control): Promise<string | undefined> 
 /** SIGTERM: off with every mount of ours; a busy one goes lazily, and does not keep us. */
 async function leave(s: Serving): Promise<void> {
   const { door, log } = s
+  if (s.spec.dir === undefined) return door.abandon()
   const ours = (): string[] => mountsOfDevice(readMounts(), door.device).map((m) => m.dir)
   let detached = false
   for (const dir of ours().reverse()) {

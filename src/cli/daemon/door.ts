@@ -6,7 +6,7 @@
 import { abortConnection, Channel, mountedDevice, mountFuse, Session, setReadAhead } from '../../fuse/index.js'
 import { Refusal } from '../../pool/index.js'
 import { check, coreHold, O_DIRECTORY, O_RDONLY, AT_FDCWD, offLoop, onUnknownError, SysError } from '../../sys/index.js'
-import type { Clock } from '../../sys/index.js'
+import type { Clock, CoreHold } from '../../sys/index.js'
 import type { Vfs } from '../../vfs/index.js'
 import type { MountOptions } from '../options.js'
 import type { Logger } from './log.js'
@@ -36,6 +36,8 @@ export interface Latency {
 export interface Door {
   /** "major:minor" of the mount. */
   readonly device: string
+  /** Every front door of the daemon shares it. */
+  readonly hold: CoreHold
   /** The kernel is gone: unmounted, or aborted. Everything that it held is released. */
   readonly ended: Promise<void>
   /** Whether the kernel still refers to the node. */
@@ -93,6 +95,7 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
 
   return {
     device,
+    hold,
     ended: Promise.race([connection.done, abandoned]),
     isHeld: (node) => connection.session.lookups.count(node) > 0,
     isHeldBetween: (from, to) => connection.session.lookups.anyBetween(from, to),

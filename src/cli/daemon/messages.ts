@@ -3,6 +3,10 @@ import * as z from 'zod'
 
 export const Mounted = z.object({ dir: z.string(), options: z.array(z.string()) })
 
+const Service = z.object({
+  addresses: z.array(z.string()), names: z.array(z.string()).nullable(), readOnly: z.boolean(), tls: z.array(z.string()), connections: z.number(), requests: z.number()
+})
+
 export const Status = z.object({
   version: z.string(),
   pid: z.number().int(),
@@ -26,6 +30,7 @@ export const Status = z.object({
   uptimeSec: z.number(),
   requests: z.number(),
   latency: z.object({ mode: z.string(), inForce: z.boolean(), spinUs: z.number(), spunMs: z.number(), sleeps: z.number() }),
+  nbd: z.array(Service),
   engine: z.looseObject({ kind: z.string(), failed: z.string().nullable() })
 })
 export type Status = z.infer<typeof Status>
@@ -38,6 +43,8 @@ export const Volumes = z.object({
   })),
   fenced: z.string().nullable()
 })
+export const NbdStarted = z.object({ service: Service })
+export const NbdStopped = z.object({ stopped: z.number() })
 export const SnapshotForm = z.object({ snapshot: z.string(), name: z.string(), of: z.string(), epoch: z.number(), takenSec: z.number() })
 export const SnapshotTaken = z.object({ snapshot: SnapshotForm })
 export const SnapshotList = z.object({ snapshots: z.array(SnapshotForm) })

@@ -12,6 +12,7 @@ import { DAEMON_LOG_FILE, Refusal } from '../../pool/index.js'
 import type { Reason } from '../../pool/index.js'
 import { POOL_ENVIRONMENT } from '../../sys/index.js'
 import type { MountOptions } from '../options.js'
+import type { NbdSpec } from './nbd.js'
 
 export const DAEMON_COMMAND = '__daemon'
 
@@ -24,8 +25,10 @@ const COLLECTOR = ['--max-semi-space-size=2', '--no-parallel-scavenge', '--heap-
 /** What a daemon is told. */
 export interface DaemonSpec {
   readonly pool: string
-  readonly dir: string
+  /** Undefined: it mounts nothing, and serves `nbd`. */
+  readonly dir: string | undefined
   readonly options: MountOptions
+  readonly nbd: NbdSpec | undefined
 }
 
 export type Outcome = 'ready' | 'taken'
@@ -33,7 +36,7 @@ export type Outcome = 'ready' | 'taken'
 export function spawnDaemon(spec: DaemonSpec, onNote: (text: string) => void): Promise<Outcome> {
   const log = openSync(join(spec.pool, DAEMON_LOG_FILE), 'a', 0o600)
   const entry = fileURLToPath(new URL('../main.js', import.meta.url))
-  const child = spawn(process.execPath, [...COLLECTOR, ...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir], {
+  const child = spawn(process.execPath, [...COLLECTOR, ...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir ?? 'nbd'], {
     detached: true, cwd: '/', stdio: ['ignore', log, log, 'ipc'], env: { ...process.env, ...POOL_ENVIRONMENT }
   })
   closeSync(log)

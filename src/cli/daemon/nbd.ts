@@ -1,0 +1,129 @@
+/**
+ * NBD in the daemon: each `ogee nbd` (or `ogee mount --nbd`) is one service: some volumes at some addresses, until it is stopped or the
+ * daemon ends. A daemon without a mount lives as long as it has a service.
+ */
+import { isIP } from 'node:net'
+import { openNbd, readTlsFolder } from '../../nbd/index.js'
+import type { Address, Nbd } from '../../nbd/index.js'
+import { Refusal } from '../../pool/index.js'
+import type { Pool } from '../../pool/index.js'
+import { ERRNO, errnoOf, systemClock } from '../../sys/index.js'
+import type { CoreHold } from '../../sys/index.js'
+import type { Calls } from './control.js'
+import type { Logger } from './log.js'
+
+/** What `ogee nbd` asks for. */
+export interface NbdSpec {
+  /** None: all volumes, those made later too. */
+  readonly names: readonly string[]
+  /** unix:PATH (absolute) or tcp:HOST:PORT. */
+  readonly listen: readonly string[]
+  readonly readOnly: boolean
+  readonly tlsDir: string | undefined
+  readonly takeover: boolean
+}
+
+export interface NbdService {
+  readonly addresses: string[]
+  readonly names: string[] | null
+  readonly readOnly: boolean
+  readonly tls: string[]
+  readonly connections: number
+  readonly requests: number
+}
+
+export interface NbdServices {
+  start(spec: NbdSpec): Promise<NbdService>
+  status(): NbdService[]
+  close(): Promise<void>
+  readonly calls: Calls
+}
+
+const PORT = 10809
+
+export function parseAddress(text: string): Address {
+  const [, kind, rest] = /^(unix|tcp):(.+)$/.exec(text) ?? []
+  if (kind === 'unix') return { kind, path: rest }
+  if (kind === 'tcp') {
+    const [, v6, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(rest) ?? []
+    const number = port === undefined ? PORT : Number(port)
+    if ((v6 ?? plain) !== undefined && number < 65536) return { kind, host: v6 ?? plain, port: number }
+  }
+  throw new Refusal('usage', `"${text}" is no address: write unix:PATH or tcp:HOST:PORT.`)
+}
+
+const addressText = (a: Address): string => (a.kind === 'unix' ? `unix:${a.path}` : `tcp:${isIP(a.host) === 6 ? `[${a.host}]` : a.host}:${a.port}`)
+
+export function encodeSpec(spec: NbdSpec): Record<string, string> {
+  return { spec: JSON.stringify(spec) }
+}
+
+export function nbdServices(pool: Pool, hold: CoreHold, log: Logger, empty: () => void): NbdServices {
+  const services = new Map<Nbd, NbdSpec & { readonly kinds: readonly string[] }>()
+
+  const shown = (nbd: Nbd): NbdService => {
+    const spec = services.get(nbd)!
+    return { addresses: nbd.addresses.map(addressText), names: nbd.names === undefined ? null : [...nbd.names], readOnly: spec.readOnly, tls: [...spec.kinds], connections: nbd.connections, requests: nbd.requests() }
+  }
+
+  const start = async (spec: NbdSpec): Promise<NbdService> => {
+    const addresses = spec.listen.map(parseAddress)
+    for (const name of spec.names) await pool.volumes.info(name)
+    const tls = spec.tlsDir === undefined ? undefined : keysOf(spec.tlsDir)
+    if (spec.takeover) for (const name of spec.names) {
+      const fenced = await pool.volumes.takeOver(name)
+      if (fenced !== undefined) log.info(`nbd: volume ${name} is taken over from ${fenced}`)
+    }
+    const nbd = openNbd({
+      volumes: pool.volumes, names: spec.names.length === 0 ? undefined : spec.names, isReadOnly: spec.readOnly, tls, clock: systemClock, hold,
+      log: (sentence) => log.warn(sentence)
+    })
+    try {
+      for (const address of addresses) await nbd.listen(address).catch((e: unknown) => { throw refusalOfListen(e, address) })
+    } catch (e) {
+      await nbd.close()
+      throw e
+    }
+    services.set(nbd, { ...spec, kinds: tls?.kinds ?? [] })
+    log.info(`nbd: serving ${spec.names.length === 0 ? 'all volumes' : spec.names.join(', ')} at ${nbd.addresses.map(addressText).join(', ')}`)
+    return shown(nbd)
+  }
+
+  const stop = async (): Promise<void> => {
+    const all = [...services.keys()]
+    services.clear()
+    await Promise.all(all.map((nbd) => nbd.close()))
+  }
+
+  return {
+    start,
+    status: () => [...services.keys()].map(shown),
+    close: stop,
+    calls: {
+      'nbd/start': async (query) => ({ service: await start(JSON.parse(query.get('spec') ?? '{}') as NbdSpec) }),
+      async 'nbd/stop'() {
+        const stopped = services.size
+        await stop()
+        empty()
+        return { stopped }
+      }
+    }
+  }
+}
+
+function keysOf(folder: string): ReturnType<typeof readTlsFolder> {
+  try {
+    return readTlsFolder(folder)
+  } catch (e) {
+    throw new Refusal('usage', e instanceof Error ? e.message : String(e))
+  }
+}
+
+function refusalOfListen(e: unknown, address: Address): Refusal {
+  const at = addressText(address)
+  const code = errnoOf(e)
+  if (code === ERRNO.EADDRINUSE) return new Refusal('busy', `${at} is in use: choose another address (--listen).`)
+  if (code === ERRNO.EACCES || code === ERRNO.EPERM) return new Refusal('denied', `No permission to listen at ${at}: choose another address (--listen).`)
+  if (code === ERRNO.ENOENT || code === ERRNO.ENOTDIR) return new Refusal('missing', `There is no folder for ${at}: make it first.`)
+  return new Refusal('failed', `Listening at ${at} failed: ${e instanceof Error ? e.message : String(e)}`)
+}
