@@ -14,7 +14,7 @@ import { ACL_ACCESS, aclAllows, decodeAcl } from './acl.js'
 import { isDirectory } from './inode.js'
 import type { Inode, Op } from './meta.js'
 import { readXattr } from './read.js'
-import { wait } from './steps.js'
+import { NOTHING, wait } from './steps.js'
 import type { Steps } from './steps.js'
 
 export const MAY_EXEC = 1
@@ -59,17 +59,21 @@ function* allowed(r: Reader, ctx: Context, inode: Inode, want: number, view: Vie
 }
 
 /** The same in a body, when the front door has not decided. Immutable files are ours to guard in any case. */
-export function* demand(r: Reader, op: Op, inode: Inode, want: number): Steps<void> {
-  if (op.check) {
-    const refused = yield* permission(r, op.ctx, inode, want, NOW)
-    if (refused !== undefined) fail(refused)
-  } else if ((want & MAY_WRITE) !== 0 && isImmutable(inode)) fail('EPERM')
+export function demand(r: Reader, op: Op, inode: Inode, want: number): Steps<void> {
+  if (op.check) return decide(r, op, inode, want)
+  if ((want & MAY_WRITE) !== 0 && isImmutable(inode)) fail('EPERM')
+  return NOTHING
+}
+
+function* decide(r: Reader, op: Op, inode: Inode, want: number): Steps<void> {
+  const refused = yield* permission(r, op.ctx, inode, want, NOW)
+  if (refused !== undefined) fail(refused)
 }
 
 /** What a path walk finds out about a directory before anything of the operation itself. */
-export function* walkInto(r: Reader, op: Op, dir: Inode): Steps<void> {
+export function walkInto(r: Reader, op: Op, dir: Inode): Steps<void> {
   if (!isDirectory(dir)) fail('ENOTDIR')
-  if (op.check) yield* demand(r, op, dir, MAY_EXEC)
+  return op.check ? demand(r, op, dir, MAY_EXEC) : NOTHING
 }
 
 export function checkName(name: string): void {
@@ -79,9 +83,9 @@ export function checkName(name: string): void {
 }
 
 /** may_create, once it is known that there is no such entry. */
-export function* mayCreate(r: Reader, op: Op, dir: Inode): Steps<void> {
+export function mayCreate(r: Reader, op: Op, dir: Inode): Steps<void> {
   if (dir.nlink === 0) fail('ENOENT')
-  yield* demand(r, op, dir, MAY_WRITE | MAY_EXEC)
+  return demand(r, op, dir, MAY_WRITE | MAY_EXEC)
 }
 
 /** may_delete: the entry is there. `asDirectory`: rmdir, or a directory takes its place. */

@@ -15,7 +15,7 @@ import { directoryKey } from './keys.js'
 import type { Timespec } from './meta.js'
 import { damaged } from './rows.js'
 import type { Domain } from './rows.js'
-import { after, wait } from './steps.js'
+import { after, NOTHING, wait } from './steps.js'
 import type { Steps } from './steps.js'
 
 export const ENTRIES = 0
@@ -65,8 +65,9 @@ export function slotsAt(r: Reader, ino: number, view: number): MaybePromise<Slot
 }
 
 /** Before the first change after a snapshot: keeps the slots that the snapshot shows. */
-function* keepPast(tx: Tx, domain: Domain, ino: number): Steps<void> {
-  if (domain.newestSnapshot === 0) return
+const keepPast = (tx: Tx, domain: Domain, ino: number): Steps<void> => (domain.newestSnapshot === 0 ? NOTHING : keepSlots(tx, domain, ino))
+
+function* keepSlots(tx: Tx, domain: Domain, ino: number): Steps<void> {
   const key = directoryKey(ino)
   const slots = yield* wait(tx.counters(key))
   if (slots === undefined || slots[BIRTH] > domain.newestSnapshot) return
@@ -76,8 +77,18 @@ function* keepPast(tx: Tx, domain: Domain, ino: number): Steps<void> {
 }
 
 /** Adds to a directory; `touched`: its mtime and ctime become this. */
-export function* changeDirectory(tx: Tx, domain: Domain, ino: number, { entries, subdirectories, bytes, inodes }: Changed, touched: Timespec | undefined): Steps<void> {
+export function changeDirectory(tx: Tx, domain: Domain, ino: number, changed: Changed, touched: Timespec | undefined): Steps<void> {
+  if (domain.newestSnapshot !== 0) return changeKept(tx, domain, ino, changed, touched)
+  changeSlots(tx, ino, changed, touched)
+  return NOTHING
+}
+
+function* changeKept(tx: Tx, domain: Domain, ino: number, changed: Changed, touched: Timespec | undefined): Steps<void> {
   yield* keepPast(tx, domain, ino)
+  changeSlots(tx, ino, changed, touched)
+}
+
+function changeSlots(tx: Tx, ino: number, { entries, subdirectories, bytes, inodes }: Changed, touched: Timespec | undefined): void {
   const key = directoryKey(ino)
   if (touched !== undefined) {
     tx.setCounters(key, [[MTIME_SEC, touched.sec], [MTIME_NSEC, touched.nsec], [CTIME_SEC, touched.sec], [CTIME_NSEC, touched.nsec]])

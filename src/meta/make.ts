@@ -107,51 +107,53 @@ function* newInode(tx: Tx, op: Op, domain: Domain, dir: StoredInode, args: MakeA
   const inline = args.target === undefined || type !== S_IFLNK ? undefined : Buffer.from(args.target, 'latin1')
   const sizeBytes = isDir ? DIRECTORY_SIZE_BYTES : (inline?.length ?? 0)
   addUsage(tx, 1, type === S_IFREG ? sizeBytes : 0)
-  return putInode(tx, {
-    ...blankInode(args.ino, mode, domain, op),
-    nlink: home === undefined ? 0 : isDir ? 2 : 1,
-    gid: setgid ? dir.gid : ctx.gid,
-    rdev: type === S_IFBLK || type === S_IFCHR ? args.rdev : 0,
-    sizeBytes,
-    durableSizeBytes: sizeBytes,
-    parent: home === undefined ? 0 : dir.ino,
-    homeHigh: home?.high ?? 0,
-    homeLow: home?.low ?? 0,
-    hasAccessAcl: access !== undefined,
-    hasDefaultAcl: inherited !== undefined,
-    hasXattrs: access !== undefined || inherited !== undefined,
-    inline
-  })
+  const inode = blankInode(args.ino, mode, domain, op)
+  inode.nlink = home === undefined ? 0 : isDir ? 2 : 1
+  if (setgid) inode.gid = dir.gid
+  if (type === S_IFBLK || type === S_IFCHR) inode.rdev = args.rdev
+  inode.sizeBytes = inode.durableSizeBytes = sizeBytes
+  if (home !== undefined) {
+    inode.parent = dir.ino
+    inode.homeHigh = home.high
+    inode.homeLow = home.low
+  }
+  inode.hasAccessAcl = access !== undefined
+  inode.hasDefaultAcl = inherited !== undefined
+  inode.hasXattrs = access !== undefined || inherited !== undefined
+  inode.inline = inline
+  return putInode(tx, inode)
 }
 
-/** Of this caller, born now, with one link and nothing in it. */
-export function blankInode(ino: number, mode: number, domain: Domain, { ctx, now: { sec, nsec } }: Op): StoredInode {
+type Unfinished = { -readonly [K in keyof StoredInode]: StoredInode[K] }
+
+/** Of this caller, born now, with one link and nothing in it. In decodeInode's order: V8 then takes both for one kind of object. */
+export function blankInode(ino: number, mode: number, domain: Domain, { ctx, now: { sec, nsec } }: Op): Unfinished {
   return {
     ino,
-    generation: GENERATION,
+    birth: domain.epoch,
     mode,
+    domain: domain.domain,
+    parent: 0,
+    homeLow: 0,
+    homeHigh: 0,
+    generation: GENERATION,
     nlink: 1,
     uid: ctx.uid,
     gid: ctx.gid,
     rdev: 0,
+    flags: 0,
     sizeBytes: 0,
     durableSizeBytes: 0,
     allocatedBytes: 0,
     blocks512: 0,
     atimeSec: sec,
-    atimeNsec: nsec,
     mtimeSec: sec,
-    mtimeNsec: nsec,
     ctimeSec: sec,
-    ctimeNsec: nsec,
     btimeSec: sec,
+    atimeNsec: nsec,
+    mtimeNsec: nsec,
+    ctimeNsec: nsec,
     btimeNsec: nsec,
-    flags: 0,
-    birth: domain.epoch,
-    domain: domain.domain,
-    parent: 0,
-    homeHigh: 0,
-    homeLow: 0,
     hasAccessAcl: false,
     hasDefaultAcl: false,
     hasCapability: false,

@@ -30,8 +30,9 @@ function opened(bytes: Uint8Array, leastBytes: number, what: string): DataView {
 const textFrom = (bytes: Uint8Array, at: number): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice(at, bytes.length)
 
+/** Every byte before the text is the caller's to write. */
 function withText(fixedBytes: number, text: string): Uint8Array {
-  const bytes = Buffer.alloc(fixedBytes + text.length)
+  const bytes = Buffer.allocUnsafe(fixedBytes + text.length) // of node's pool: no memory of its own
   bytes.latin1Write(text, fixedBytes)
   return bytes
 }

@@ -8,7 +8,7 @@
  *     tombstones before it along. An inode without links is on a session's list.
  */
 import { birthOf, NOW, retire } from '../data/index.js'
-import type { Key, Tx } from '../engine/index.js'
+import type { Key, Row, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { changeDirectory } from './directory.js'
 import type { NameHash, Place } from './hash.js'
@@ -19,7 +19,7 @@ import type { Op, Timespec } from './meta.js'
 import { dentryAt, readInode, TIES } from './read.js'
 import { damaged, domainOfRow, encodeDentry, encodeLink, encodeOrphan, encodeXattr, UNLINKED } from './rows.js'
 import type { Dentry, Domain } from './rows.js'
-import { wait } from './steps.js'
+import { NOTHING, ready, wait, waitAnd } from './steps.js'
 import type { Steps } from './steps.js'
 
 export const CAPABILITY = 'security.capability'
@@ -27,23 +27,26 @@ export const S_ISUID = 0o4000
 export const S_ISGID = 0o2000
 export const S_IXGRP = 0o010
 
-export function* domainOf(tx: Tx, domain: number): Steps<Domain> {
-  const row = yield* wait(tx.get(domainKey(domain)))
+export function domainOf(tx: Tx, domain: number): Steps<Domain> {
+  const row = tx.get(domainKey(domain))
+  return row instanceof Promise ? waitAnd(row, (found) => domainFound(domain, found)) : ready(domainFound(domain, row))
+}
+
+function domainFound(domain: number, row: Row | undefined): Domain {
   if (row === undefined) throw damaged(`domain ${domain}`)
   return domainOfRow(domain, row)
 }
 
 /** The inode as it is now; ESTALE if there is none. */
-export function* inodeNow(tx: Tx, ino: number): Steps<StoredInode> {
-  return (yield* wait(readInode(tx, ino, NOW))) ?? fail('ESTALE')
-}
+export const inodeNow = (tx: Tx, ino: number): Steps<StoredInode> => waitAnd(readInode(tx, ino, NOW), present)
+
+const present = (inode: StoredInode | undefined): StoredInode => inode ?? fail('ESTALE')
 
 /** The inode of an entry: if it is not there, the entry is wrong. */
-export function* inodeOf(tx: Tx, dentry: Dentry): Steps<StoredInode> {
-  const inode = yield* wait(readInode(tx, dentry.ino, NOW))
+export const inodeOf = (tx: Tx, dentry: Dentry): Steps<StoredInode> => waitAnd(readInode(tx, dentry.ino, NOW), (inode) => {
   if (inode === undefined) throw damaged(`inode ${dentry.ino}, which a directory names,`)
   return inode
-}
+})
 
 // ------------------------------------------------------------------------------------------------------------- inodes
 
@@ -82,9 +85,16 @@ export interface Slot {
   readonly tombstone: Dentry | undefined
 }
 
-export function* findSlot(tx: Tx, hash: NameHash, parent: number, name: string): Steps<Slot> {
+export function findSlot(tx: Tx, hash: NameHash, parent: number, name: string): Steps<Slot> {
   hash(name, scratch)
   const { high, low } = scratch
+  const first = dentryAt(tx, parent, high, low, NOW)
+  if (first === undefined) return ready({ dentry: undefined, place: { high, low }, tombstone: undefined })
+  if (!(first instanceof Promise) && first.ino !== 0 && first.name === name) return ready({ dentry: first, place: placeOf(first), tombstone: undefined })
+  return searchSlot(tx, parent, name, high, low) // 1 of 2^56 pairs of names, or a promise
+}
+
+function* searchSlot(tx: Tx, parent: number, name: string, high: number, low: number): Steps<Slot> {
   let tombstone: Dentry | undefined
   for (let tie = 0; tie < TIES; tie++) {
     const dentry = yield* wait(dentryAt(tx, parent, high, low + tie, NOW))
@@ -167,13 +177,13 @@ export function putLink(tx: Tx, domain: Domain, ino: number, parent: number, pla
 }
 
 /** Charges (1) or discharges (-1) an inode's home directory. */
-export function* chargeHome(tx: Tx, domain: Domain, inode: StoredInode, sign: 1 | -1): Steps<void> {
-  yield* changeDirectory(tx, domain, inode.parent, { entries: 0, subdirectories: 0, bytes: sign * chargedBytes(inode), inodes: sign }, undefined)
+export function chargeHome(tx: Tx, domain: Domain, inode: StoredInode, sign: 1 | -1): Steps<void> {
+  return changeDirectory(tx, domain, inode.parent, { entries: 0, subdirectories: 0, bytes: sign * chargedBytes(inode), inodes: sign }, undefined)
 }
 
 /** An entry more or less in a directory, which this touches. */
-export function* countEntry(tx: Tx, domain: Domain, parent: number, inode: StoredInode, sign: 1 | -1, now: Timespec): Steps<void> {
-  yield* changeDirectory(tx, domain, parent, { entries: sign, subdirectories: isDirectory(inode) ? sign : 0, bytes: 0, inodes: 0 }, now)
+export function countEntry(tx: Tx, domain: Domain, parent: number, inode: StoredInode, sign: 1 | -1, now: Timespec): Steps<void> {
+  return changeDirectory(tx, domain, parent, { entries: sign, subdirectories: isDirectory(inode) ? sign : 0, bytes: 0, inodes: 0 }, now)
 }
 
 // ------------------------------------------------------------------------------------------------------------- xattrs
@@ -188,6 +198,5 @@ export function* putXattr(tx: Tx, domain: Domain, ino: number, name: string, val
 }
 
 /** What a write, a truncation or chown does to a program's privileges: drops file capabilities. */
-export function* dropCapability(tx: Tx, domain: Domain, inode: StoredInode): Steps<void> {
-  if (inode.hasCapability) yield* putXattr(tx, domain, inode.ino, CAPABILITY, undefined)
-}
+export const dropCapability = (tx: Tx, domain: Domain, inode: StoredInode): Steps<void> =>
+  inode.hasCapability ? putXattr(tx, domain, inode.ino, CAPABILITY, undefined) : NOTHING

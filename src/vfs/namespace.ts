@@ -71,12 +71,15 @@ export function namespaceOf(core: Core, { takeNumber, atimes, orphans, writeout 
     })
   }
 
-  const make = async (ctx: Context, parent: Node, name: string, mode: number, rdev: number, umask: number, target: string | undefined): Promise<Attr> => {
+  const make = (ctx: Context, parent: Node, name: string, mode: number, rdev: number, umask: number, target: string | undefined): Promise<Attr> => {
     requireName(name, 'EEXIST')
     requireWritable(core)
-    const ino = await takeNumber()
-    const args = { parent, name, mode, umask, rdev, target, ino }
-    return core.show(await change(core, ctx, (tx, op) => tree.make(tx, op, args)))
+    const ino = takeNumber()
+    const made = (given: number): Promise<Inode> => {
+      const args = { parent, name, mode, umask, rdev, target, ino: given }
+      return change(core, ctx, (tx, op) => tree.make(tx, op, args))
+    }
+    return (ino instanceof Promise ? ino.then(made) : made(ino)).then(core.show)
   }
 
   const dropped = (left: Inode): void => {
