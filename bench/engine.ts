@@ -55,6 +55,8 @@ async function measureEngine(name: string, engine: Engine): Promise<void> {
   const keys = Array.from({ length: COUNT }, (_, i) => `a0.${i}`)
   const get = async (): Promise<void> => { for (const key of keys) reader.get(key) }
   await measure(`${name}: get, in memory`, COUNT, get)
+  const strided = Array.from({ length: COUNT }, (_, i) => (i * 7919) % COUNT)
+  await measure(`${name}: get, each row once`, COUNT, (r) => { for (const i of strided) reader.get(`c${r}.${i}`) })
   await measure(`${name}: get, no such row`, COUNT, () => { for (const key of keys) reader.get(`${key}x`) })
   await measure(`${name}: scan, per row`, COUNT, async () => reader.scan({ from: 'a0', to: 'a1', limit: COUNT }))
 }

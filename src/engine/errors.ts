@@ -2,6 +2,8 @@
  * What can be wrong with an engine when it is opened: a closed list, for the command line and fsck. Each carries a sentence
  * that says what to do next. What fails later is a PosixError (EIO once the engine failed, EROFS if read-only).
  */
+import { PosixError } from '../sys/index.js'
+
 export type EngineErrorCode =
   | 'ENGINE_NEWER_FORMAT' // written by a later version of Ogee
   | 'ENGINE_LOG_MISSING' // the rows are there, the log is not
@@ -20,5 +22,13 @@ export class EngineError extends Error {
     super(sentence, cause === undefined ? undefined : { cause })
     this.name = 'EngineError'
     this.code = code
+  }
+}
+
+/** A row whose checksum is wrong: EIO for whoever needs it, and a sentence for whoever opens the pool. */
+export class DamagedError extends PosixError {
+  constructor(what: string) {
+    super('EIO', `${what}: run ogee fsck on the pool.`)
+    this.name = 'DamagedError'
   }
 }

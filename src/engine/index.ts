@@ -6,7 +6,7 @@ export type { MemoryOptions, MemoryServer } from './memory/index.js'
 export { openLmdb } from './lmdb/index.js' // embedded: LMDB behind a log
 export { systemIo } from './lmdb/index.js' // the calls that its log makes, to put a fault between
 export type { LmdbOptions, LogIo } from './lmdb/index.js'
-export { EngineError } from './errors.js' // what can be wrong when an engine is opened
+export { DamagedError, EngineError } from './errors.js' // what can be wrong when an engine is opened
 export type { EngineErrorCode } from './errors.js'
 export { KEY_BYTES_LIMIT, KEY_END, keySuccessor, prefixEnd, prefixRange } from './keys.js'
 export { streamRows } from './streams.js' // the rows of a range, in pages

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { viewOf } from '../../src/sys/index.js'
 import { EngineError } from '../../src/engine/index.js'
-import { decodeHeader, decodeRecord, encodeHeader, encodeRecord, recordBytesBound, RECORD_HEADER_BYTES, sealRecord } from '../../src/engine/lmdb/format.js'
+import { decodeHeader, decodeMark, decodeRecord, encodeHeader, encodeMark, encodeRecord, recordBytesBound, RECORD_HEADER_BYTES, sealRecord, stampOf } from '../../src/engine/lmdb/format.js'
 import type { ReplaySink } from '../../src/engine/lmdb/format.js'
 import { countersEntry } from '../../src/engine/rows.js'
 import type { Entry } from '../../src/engine/rows.js'
@@ -19,6 +19,34 @@ test('the header page', () => {
   assert.equal(page.toString('hex', 0, 48), '4f4745454c4f4700' + '01000000' + 'b60dd60b' + '000102030405060708090a0b0c0d0e0f' + '44332211' + '00400000' + '0000000000000000')
   assert.deepEqual(decodeHeader(page, 'log'), header)
   assert.throws(() => decodeHeader(Buffer.alloc(4096), 'log'), (e) => e instanceof EngineError && e.code === 'ENGINE_LOG_FOREIGN')
+})
+
+test('the mark page; any other bytes are no mark', () => {
+  const page = encodeMark(header, 0x0a0b0c0d0e)
+  assert.equal(page.length, 4096)
+  assert.equal(page.toString('hex', 0, 32), '4f4745454d41524b' + '0c06ece4' + '00000000' + '0e0d0c0b0a000000' + '0000000000000000')
+  assert.equal(decodeMark(header, page), 0x0a0b0c0d0e)
+  assert.equal(decodeMark({ ...header, salt: 1 }, page), 0)
+  for (let at = 0; at < 4096; at++) {
+    const other = Buffer.from(page)
+    other[at] ^= 1 << (at % 8)
+    assert.equal(decodeMark(header, other), 0, `byte ${at}`)
+  }
+})
+
+test('a stamp fits its record, its log and its place alone', () => {
+  const record = encoded()
+  const v = viewOf(record)
+  const stamp = v.getUint32(40, true)
+  assert.equal(stampOf(v, 0, header.salt, 0x7000000123), stamp)
+  assert.notEqual(stampOf(v, 0, header.salt ^ 1, 0x7000000123), stamp)
+  assert.notEqual(stampOf(v, 0, header.salt, 0x7000000124), stamp)
+  for (let bit = 32; bit < 320; bit++) {
+    if (bit >= 64 && bit < 96) continue // the crc, which a broken record before this one makes worthless
+    record[bit >> 3] ^= 1 << (bit & 7)
+    assert.notEqual(stampOf(v, 0, header.salt, 0x7000000123), stamp, `bit ${bit}`)
+    record[bit >> 3] ^= 1 << (bit & 7)
+  }
 })
 
 /** A transaction with one operation of each kind, every field another value. */
@@ -40,14 +68,14 @@ function encoded(): Buffer {
   const tx = sample()
   const bound = recordBytesBound(tx, 'id\u00fe', bytes('res'))
   const buf = Buffer.alloc(bound)
-  const end = encodeRecord(buf, viewOf(buf), 0, tx, 0x01020304, 0x0a0b0c0d0e, 0x0506070809, 'id\u00fe', bytes('res'))
+  const end = encodeRecord(buf, viewOf(buf), 0, tx, 0x01020304, 0x0a0b0c0d0e, 0x0a0b0c0d01, 0x0506070809, 'id\u00fe', bytes('res'))
   assert.ok(end <= bound)
-  sealRecord(buf, viewOf(buf), 0, end, header.salt)
+  sealRecord(buf, viewOf(buf), 0, end, header.salt, header.salt, 0x7000000123)
   return buf.subarray(0, end)
 }
 
 const golden = [
-  '4f474352', '82000000', '78bedf9e', '04030201', '0e0d0c0b0a000000', '090807060500', '0200',
+  '4f474352', '8e000000', '413ac00f', '04030201', '0e0d0c0b0a000000', '090807060500', '0200', '010d0c0b0a000000', '754d7519',
   '01', '0300', '7600ff', '03000000', '76616c',
   '02', '0100', '77',
   '03', '0100', '63', '03', 'feffffffffffffff', '0200000000000000', '0000000000010000',

@@ -1,6 +1,7 @@
 /**
  * When commits survive a power cut. One fdatasync off the loop serves all who wait; who comes while one runs and needs more
  * than it covers waits for the next. The first commit that nobody synced is synced within a second.
+ *   - When the log comes to rest the mark beside it is written: which of its records are durable no record behind them can say then.
  *   - A failed fdatasync fails the engine: the kernel may have dropped the pages, a second one would lie. It is never repeated.
  */
 import type { Clock, Timer } from '../../sys/index.js'
@@ -34,6 +35,7 @@ export function makeDurability({ log, clock, write, fail }: DurabilityOptions): 
   let runningSeq = 0
   let next: Promise<void> | undefined
   let timer: Timer | undefined
+  let markedSeq = durable.seq
 
   async function run(): Promise<void> {
     const failed = write()
@@ -69,7 +71,16 @@ export function makeDurability({ log, clock, write, fail }: DurabilityOptions): 
     timer = undefined
     sync().then(() => {
       if (log.point().seq > durable.seq) arm()
-    }, () => {}) // a failure is the engine's from here on: every later call tells
+      else return mark()
+    }).catch(() => {}) // a failure is the engine's from here on: every later call tells
+  }
+  async function mark(): Promise<void> {
+    if (markedSeq === durable.seq) return
+    const rc = log.mark(durable.seq)
+    if (rc < 0) throw fail(`writing the mark of the log failed (errno ${-rc})`)
+    markedSeq = durable.seq
+    const synced = await log.fdatasync()
+    if (synced < 0) throw fail(`fdatasync of the log failed (errno ${-synced})`)
   }
   function arm(): void {
     timer ??= clock.after(SYNC_AFTER_MS, due)

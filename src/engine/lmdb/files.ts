@@ -27,6 +27,8 @@ export interface SessionRow {
   readonly clean: boolean
   /** A power cut came before, and nobody has recovered from it yet. */
   readonly cut: boolean
+  /** What was durable in the log when this row was written. */
+  readonly durable: number
 }
 /** System row 'checkpoint': LMDB holds everything before this point of the log. */
 export interface CheckpointRow extends LogPoint {
@@ -89,7 +91,7 @@ async function create(options: FilesOptions): Promise<void> {
   const tables = openTables(making, 'make')
   const rows = tables.chunk()
   rows.system('pool', { uuid } satisfies PoolRow)
-  rows.system('session', { session: 0, bootId: options.bootId, clean: true, cut: false } satisfies SessionRow)
+  rows.system('session', { session: 0, bootId: options.bootId, clean: true, cut: false, durable: 0 } satisfies SessionRow)
   rows.system('checkpoint', { address: 0, seq: 0, chain: salt, answers: 0 } satisfies CheckpointRow)
   await rows.done()
   await tables.close()
@@ -105,12 +107,12 @@ function readRows(tables: Tables): { pool: PoolRow; session: SessionRow; checkpo
   const pool = tables.system('pool')
   if (!isObject(pool) || typeof pool.uuid !== 'string') throw damaged('The system row pool is missing or has a wrong form')
   const session = tables.system('session')
-  if (!isObject(session) || !isCount(session.session) || typeof session.bootId !== 'string' || typeof session.clean !== 'boolean') throw damaged('The system row session is missing or has a wrong form')
+  if (!isObject(session) || !isCount(session.session) || typeof session.bootId !== 'string' || typeof session.clean !== 'boolean' || !isCount(session.durable)) throw damaged('The system row session is missing or has a wrong form')
   const point = tables.system('checkpoint')
   if (!isObject(point) || !isCount(point.address) || !isCount(point.seq) || !isCount(point.chain) || !isCount(point.answers)) throw damaged('The system row checkpoint is missing or has a wrong form')
   return {
     pool: { uuid: pool.uuid },
-    session: { session: session.session, bootId: session.bootId, clean: session.clean, cut: session.cut === true },
+    session: { session: session.session, bootId: session.bootId, clean: session.clean, cut: session.cut === true, durable: session.durable },
     checkpoint: { address: point.address, seq: point.seq, chain: point.chain, answers: point.answers }
   }
 }

@@ -4,12 +4,16 @@
  * Header page (4,096 bytes, at offset 0 of the file):
  *   0 magic "OGEELOG\0"   8 version u32   12 crc32 of the page with this field 0   16 uuid of the pool's rows (16 bytes)
  *   32 salt u32           36 ring u32: bytes of the ring / 4,096                     rest 0
+ * Mark page (4,096 bytes, at offset 4,096; written when the log has come to rest, synced with whatever is synced next):
+ *   0 magic "OGEEMARK"    8 crc32 of what follows, seeded with the salt              16 seq u64: durable up to here   rest 0
  *
- * Record (in the ring, which follows the header; addresses count from 0 and never go back, address % ring is the place):
+ * Record (in the ring, which follows; addresses count from 0 and never go back, address % ring is the place):
  *   0 magic u32           4 length u32, of the whole record                          8 crc32 of what follows, seeded with the
  *                                                                                      crc of the record before (first: salt)
  *   12 session u32        16 seq u64: the record's before + 1                        24 number of its first change event u48,
- *   then operations, each: code u8 and fields                                           and how many events u16
+ *                                                                                      and how many events u16
+ *   32 durable u64: the newest sequence that was durable when this record was made       40 stamp u32 of bytes 4-7 and 12-39, of
+ *   then operations, each: code u8 and fields                                               salt and address: it stands alone
  *     1 put       key u16 + bytes, value u32 + bytes
  *     2 delete    key
  *     3 counters  key, slots u8, each i64: what they are afterwards, so that replay may repeat it
@@ -17,6 +21,8 @@
  *     5 event     u32 + bytes
  *     6 answer    request id u8 + bytes, result u32 + bytes
  * A record counts only if its crc fits the record before it: a torn tail, and what earlier laps or sessions left, does not.
+ * Behind a record that cannot be read its successors are known by their stamps: what they say of durable records tells a damaged
+ * log from a torn one (damage.ts).
  */
 import { crc32, get64, set64, viewOf } from '../../sys/index.js'
 import type { Answer } from '../answers.js'
@@ -28,7 +34,11 @@ import type { TxRun } from '../transaction.js'
 export const PAGE_BYTES = 4096
 export const LOG_VERSION = 1
 export const RECORD_MAGIC = 0x5243474f // "OGCR"
-export const RECORD_HEADER_BYTES = 32
+export const RECORD_HEADER_BYTES = 44
+/** Header and mark come first. */
+export const RING_AT = 2 * PAGE_BYTES
+export const MARK_AT = PAGE_BYTES
+const MARK_MAGIC = 'OGEEMARK'
 const MAGIC = 'OGEELOG\u0000'
 
 const PUT = 1
@@ -66,6 +76,30 @@ export function decodeHeader(page: Buffer, path: string): LogHeader {
   return { uuid: page.toString('hex', 16, 32), salt: page.readUInt32LE(32), ringBytes: page.readUInt32LE(36) * PAGE_BYTES }
 }
 
+/** `seq` and everything before it is durable. */
+export function encodeMark(header: LogHeader, seq: number): Buffer {
+  const page = Buffer.alloc(PAGE_BYTES)
+  page.latin1Write(MARK_MAGIC, 0)
+  set64(viewOf(page), 16, seq)
+  page.writeUInt32LE(crc32(page, 12, PAGE_BYTES, header.salt), 8)
+  return page
+}
+
+/** What is durable by the mark; 0 if there is none that can be read: it may be torn at any time. */
+export function decodeMark(header: LogHeader, page: Buffer): number {
+  if (page.latin1Slice(0, 8) !== MARK_MAGIC || crc32(page, 12, PAGE_BYTES, header.salt) !== page.readUInt32LE(8)) return 0
+  return get64(viewOf(page), 16)
+}
+
+/** Of a record's header, without the crc that only fits behind another record: words are mixed as FNV-1a mixes bytes. */
+export function stampOf(v: DataView, start: number, salt: number, address: number): number {
+  let h = Math.imul(0x811c9dc5 ^ salt, 0x01000193) ^ (address | 0)
+  h = Math.imul(h, 0x01000193) ^ v.getInt32(start + 4, true)
+  for (let at = start + 12; at < start + 40; at += 4) h = Math.imul(h ^ (h >>> 15), 0x01000193) ^ v.getInt32(at, true)
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
+  return (h ^ (h >>> 13)) >>> 0
+}
+
 /** Not less than encodeRecord writes. */
 export function recordBytesBound(tx: TxRun, requestId: string | undefined, result: Uint8Array | undefined): number {
   let bytes = RECORD_HEADER_BYTES
@@ -99,9 +133,9 @@ function writeBytes(buf: Buffer, v: DataView, at: number, bytes: Uint8Array): nu
   return at + 4 + bytes.length
 }
 
-/** Writes the record of a decided transaction at `start`; answers its end. The crc is sealRecord's. */
+/** Writes the record of a decided transaction at `start`; answers its end. Stamp and crc are sealRecord's. */
 export function encodeRecord(
-  buf: Buffer, v: DataView, start: number, tx: TxRun, session: number, seq: number, firstEvent: number,
+  buf: Buffer, v: DataView, start: number, tx: TxRun, session: number, seq: number, durableSeq: number, firstEvent: number,
   requestId: string | undefined, result: Uint8Array | undefined
 ): number {
   const { outKeys, outEntries, outBits, events } = tx
@@ -154,11 +188,13 @@ export function encodeRecord(
   set64(v, start + 16, seq)
   set64(v, start + 24, firstEvent) // below 2^48: the two bytes above hold the count
   v.setUint16(start + 30, events === undefined ? 0 : events.length, true)
+  set64(v, start + 32, durableSeq)
   return at
 }
 
-/** Fills in the crc; answers it: the seed of the next record. */
-export function sealRecord(buf: Buffer, v: DataView, start: number, end: number, chain: number): number {
+/** Fills in stamp and crc; answers the crc: the seed of the next record. */
+export function sealRecord(buf: Buffer, v: DataView, start: number, end: number, chain: number, salt: number, address: number): number {
+  v.setUint32(start + 40, stampOf(v, start, salt, address), true)
   const crc = crc32(buf, start + 12, end, chain)
   v.setUint32(start + 8, crc, true)
   return crc

@@ -18,12 +18,14 @@ import { bitmapReplayed, readerOf } from '../transaction.js'
 import type { Source, TxRun } from '../transaction.js'
 import { makeCheckpoints } from './checkpoint.js'
 import { makeDurability } from './durability.js'
+import { cutLog, damagedLog, isDamage, lookBehind } from './damage.js'
 import { openFiles } from './files.js'
 import type { SessionRow } from './files.js'
-import { PAGE_BYTES, recordBytesBound } from './format.js'
+import { RING_AT, recordBytesBound } from './format.js'
 import type { ReplaySink } from './format.js'
 import { systemIo } from './io.js'
 import type { LogIo } from './io.js'
+import { noSink } from './inspect.js'
 import { makeLayers } from './layers.js'
 import type { Layers } from './layers.js'
 import { makeLog, recordAt, replayLog } from './log.js'
@@ -53,6 +55,8 @@ export interface LmdbOptions {
   readonly cacheBytes?: number
   readonly eventsKept?: number
   readonly io?: LogIo
+  /** A log that is damaged is refused, but for a repair: what cannot be reached behind the damage is given up. */
+  readonly damagedLog?: 'cut'
 }
 
 function replaySink(layers: Layers, addAnswer: (session: number, requestId: string, result: Uint8Array) => void): ReplaySink {
@@ -108,6 +112,11 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     }
   }
 
+  const must = (rc: number, what: string): void => {
+    if (rc < 0) throw new EngineError('ENGINE_IO', `${what} the log in ${folder} failed (errno ${-rc}): check the disk before you mount the pool again.`)
+  }
+  const sameBoot = before.bootId === bootId && !before.cut
+
   // what LMDB holds, and over it what the log holds
   const layers = makeLayers(tables, cacheBytes, checkpoint.seq)
   const answers = makeAnswers()
@@ -117,30 +126,35 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     answers.add(ofSession, requestId, result)
     layers.active.answers.push({ count: answersCount++, answer: { session: ofSession, requestId, result } })
   }
-  const { replayed, log } = await orClose(() => {
+  const { replayed, isCut, log } = await orClose(() => {
     const first = recordAt(io, fd, header, checkpoint.address)
     const replayed = replayLog(io, fd, header, checkpoint, replaySink(layers, addAnswer))
     // a writer may be at work: the log from our mark on is whole until a later mark, and after that until its first record is overwritten
+    // closed in order, and all of it is here: nothing can lie behind
+    const behind = before.clean && replayed.end.seq >= before.durable ? undefined : lookBehind(io, fd, header, checkpoint, replayed.end, before)
+    let isDamaged = behind !== undefined && isDamage(replayed.end, behind, sameBoot)
+    if (isDamaged && readOnly) isDamaged = replayLog(io, fd, header, replayed.end, noSink).records === 0 // a writer may have gone on
     const isWhole = !readOnly || !tables.hasMoved('checkpoint') || (replayed.records > 0 && recordAt(io, fd, header, checkpoint.address) === first)
     if (!isWhole) throw OVERTAKEN
-    return { replayed, log: makeLog(io, fd, header, replayed.end, checkpoint.address) }
+    if (isDamaged && options.damagedLog !== 'cut') throw damagedLog(replayed.end, behind!)
+    const isCut = isDamaged && !readOnly
+    if (isCut) must(cutLog(io, fd, header, checkpoint, replayed.end), 'Cutting')
+    return { replayed, isCut, log: makeLog(io, fd, header, replayed.end, checkpoint.address) }
   })
 
   const session = before.session + (readOnly ? 0 : 1)
   const isClean = before.clean && replayed.records === 0
-  const sameBoot = before.bootId === bootId && !before.cut
   let cut = before.cut || (!isClean && !sameBoot) // until the floors above have recovered
-  const putSession = async (clean: boolean): Promise<void> => {
+  const putSession = async (clean: boolean, durable: number): Promise<void> => {
     const chunk = tables.chunk()
-    chunk.system('session', { session, bootId, clean: clean && !cut, cut } satisfies SessionRow)
+    chunk.system('session', { session, bootId, clean: clean && !cut, cut, durable } satisfies SessionRow)
     await chunk.done()
   }
   if (!readOnly) {
     // what was replayed may be in the page cache only; from here on we answer for it
     await orClose(async () => {
-      const rc = replayed.records > 0 ? await log.fdatasync() : 0
-      if (rc < 0) throw new EngineError('ENGINE_IO', `Syncing the log in ${folder} failed (errno ${-rc}): check the disk before you mount the pool again.`)
-      await putSession(false) // durable before the first record names this session
+      if (replayed.records > 0 || isCut) must(await log.fdatasync(), 'Syncing')
+      await putSession(false, replayed.end.seq) // durable before the first record names this session
     })
   }
 
@@ -201,7 +215,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
       return FULL
     }
     if (tx.outKeys.length === 0 && tx.events === undefined) return COMMITTED // guards only: they hold, nothing changes
-    log.append(tx, session, nextEvent, requestId, result)
+    log.append(tx, session, durability.durableSeq(), nextEvent, requestId, result)
     const { outKeys, outEntries, events } = tx
     for (let i = 0; i < outKeys.length; i++) layers.apply(outKeys[i], outEntries[i])
     if (events !== undefined) for (const event of events) layers.active.events.add(session, nextEvent++, event)
@@ -249,7 +263,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
         await checkpoints.run()
         closed = true
         await durability.sync() // of what came during the checkpoint; it stays in the log
-        await putSession(true)
+        await putSession(true, durability.durableSeq())
       }
     } finally {
       closed = true
@@ -270,7 +284,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     async recovered() {
       if (!cut || readOnly) return
       cut = false
-      await putSession(false)
+      await putSession(false, durability.durableSeq())
     },
     reader: () => reader,
     transact: makeTransact(backend),
@@ -286,7 +300,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
       await checkpoints.run()
     },
     status: () => ({
-      committedSeq: source.seq(), durableSeq: durability.durableSeq(), logUsedBytes: log.usedBytes(), logSizeBytes: ringBytes + PAGE_BYTES,
+      committedSeq: source.seq(), durableSeq: durability.durableSeq(), logUsedBytes: log.usedBytes(), logSizeBytes: ringBytes + RING_AT,
       dirtyBytes: durability.dirtyBytes(), checkpoints: checkpoints.count, conflicts, memory: layers.memory(), failed: failedWhy
     }),
     close: () => (closing ??= close())

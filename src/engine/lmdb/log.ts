@@ -5,11 +5,12 @@
  *     bytes), padded with zeros: no write ever needs a read.
  *   - Addresses grow for ever; [head, tail) is what replay needs. Nothing of it is ever overwritten.
  *   - A record is believed only if its sequence follows and its crc, seeded with the crc before it, is right.
+ *   - It says what was durable when it was made, and the mark page says so when no record follows: see damage.ts.
  */
 import { crc32, get64, viewOf } from '../../sys/index.js'
 import { EngineError } from '../errors.js'
 import type { TxRun } from '../transaction.js'
-import { decodeHeader, decodeRecord, encodeHeader, encodeRecord, PAGE_BYTES, RECORD_HEADER_BYTES, RECORD_MAGIC, recordBytesBound, sealRecord } from './format.js'
+import { decodeHeader, decodeMark, decodeRecord, encodeHeader, encodeMark, encodeRecord, MARK_AT, PAGE_BYTES, RECORD_HEADER_BYTES, RECORD_MAGIC, recordBytesBound, RING_AT, sealRecord } from './format.js'
 import type { LogHeader, ReplaySink } from './format.js'
 import { preadAll, pwriteAll } from './io.js'
 import type { LogIo } from './io.js'
@@ -28,13 +29,15 @@ export interface Log {
   usedBytes(): number
   /** Whether a record of that size fits and leaves `spareBytes`. */
   fits(bytes: number, spareBytes: number): boolean
-  /** Appends the record of a decided transaction; answers its sequence. Room was asked for. */
-  append(tx: TxRun, session: number, firstEvent: number, requestId: string | undefined, result: Uint8Array | undefined): number
+  /** Appends the record of a decided transaction; answers its sequence. Room was asked for. `durableSeq` is durable already. */
+  append(tx: TxRun, session: number, durableSeq: number, firstEvent: number, requestId: string | undefined, result: Uint8Array | undefined): number
   /** Bytes appended and not written. */
   pendingBytes(): number
   /** 0, or a negative errno: then nothing can be said about what the file holds. */
   write(): number
   fdatasync(): Promise<number>
+  /** Says beside the ring that so much is durable: 0, or a negative errno. It is itself durable with the next fdatasync. */
+  mark(durableSeq: number): number
   /** What lies before is in LMDB, durably: its room is free. */
   freeUpTo(address: number): void
   close(): void
@@ -52,7 +55,7 @@ const ZEROS_BYTES = 1024 * 1024
 
 /** Makes the file's bytes, durably: header and zeros. The file exists and is empty. */
 export async function formatLog(io: LogIo, fd: number, path: string, header: LogHeader): Promise<void> {
-  const size = PAGE_BYTES + header.ringBytes
+  const size = RING_AT + header.ringBytes
   const must = (rc: number, what: string): void => {
     if (rc < 0) throw new EngineError('ENGINE_IO', `${what} of ${path} failed (errno ${-rc}): free ${Math.ceil(size / 1048576)} MiB on that disk, or check it.`)
   }
@@ -70,13 +73,28 @@ export function readHeader(io: LogIo, fd: number, path: string): LogHeader {
   return decodeHeader(page, path)
 }
 
-const placeOf = (header: LogHeader, address: number): number => PAGE_BYTES + (address % header.ringBytes)
+/** The newest sequence that is durable by the mark, 0 if it cannot be read. */
+export function readMark(io: LogIo, fd: number, header: LogHeader): number {
+  const page = Buffer.alloc(PAGE_BYTES)
+  return preadAll(io, fd, page, 0, PAGE_BYTES, MARK_AT) < 0 ? 0 : decodeMark(header, page)
+}
+
+export const writeMark = (io: LogIo, fd: number, header: LogHeader, durableSeq: number): number =>
+  pwriteAll(io, fd, encodeMark(header, durableSeq), 0, PAGE_BYTES, MARK_AT)
+
+const placeOf = (header: LogHeader, address: number): number => RING_AT + (address % header.ringBytes)
+
+/** Where so many ring bytes are in the file: over the ring's end in two pieces. */
+export function placesOf(header: LogHeader, address: number, length: number): { readonly offset: number; readonly length: number }[] {
+  const first = Math.min(length, header.ringBytes - (address % header.ringBytes))
+  return [{ offset: placeOf(header, address), length: first }, { offset: RING_AT, length: length - first }]
+}
 
 /** Reads ring bytes, over its end too. */
-function readRing(io: LogIo, fd: number, header: LogHeader, address: number, into: Buffer, length: number): void {
-  const first = Math.min(length, header.ringBytes - (address % header.ringBytes))
-  let rc = preadAll(io, fd, into, 0, first, placeOf(header, address))
-  if (rc === 0 && first < length) rc = preadAll(io, fd, into, first, length - first, PAGE_BYTES)
+export function readRing(io: LogIo, fd: number, header: LogHeader, address: number, into: Buffer, length: number): void {
+  const [first, second] = placesOf(header, address, length)
+  let rc = preadAll(io, fd, into, 0, first.length, first.offset)
+  if (rc === 0) rc = preadAll(io, fd, into, first.length, second.length, second.offset)
   if (rc < 0) throw new EngineError('ENGINE_LOG_DAMAGED', `The log cannot be read (errno ${-rc}): check the disk, then run ogee fsck on the pool.`)
 }
 
@@ -146,12 +164,12 @@ export function makeLog(io: LogIo, fd: number, header: LogHeader, start: LogPoin
     point: () => ({ address: tail, seq, chain }),
     usedBytes: () => tail - head,
     fits: (bytes, spareBytes) => tail - head + bytes + spareBytes + 2 * PAGE_BYTES <= ringBytes,
-    append(tx, session, firstEvent, requestId, result) {
+    append(tx, session, durableSeq, firstEvent, requestId, result) {
       const at = tail - base
       const bound = at + recordBytesBound(tx, requestId, result) + PAGE_BYTES // and the padding
       if (bound > buf.length) grow(bound)
-      const end = encodeRecord(buf, view, at, tx, session, seq + 1, firstEvent, requestId, result)
-      chain = sealRecord(buf, view, at, end, chain)
+      const end = encodeRecord(buf, view, at, tx, session, seq + 1, durableSeq, firstEvent, requestId, result)
+      chain = sealRecord(buf, view, at, end, chain, header.salt, tail)
       tail += end - at
       pending += end - at
       return ++seq
@@ -164,7 +182,7 @@ export function makeLog(io: LogIo, fd: number, header: LogHeader, start: LogPoin
       buf.fill(0, used, length)
       const first = Math.min(length, ringBytes - (base % ringBytes))
       let rc = pwriteAll(io, fd, buf, 0, first, placeOf(header, base))
-      if (rc === 0 && first < length) rc = pwriteAll(io, fd, buf, first, length - first, PAGE_BYTES)
+      if (rc === 0 && first < length) rc = pwriteAll(io, fd, buf, first, length - first, RING_AT)
       if (rc < 0) return rc
       pending = 0
       const whole = used - (used % PAGE_BYTES)
@@ -180,6 +198,7 @@ export function makeLog(io: LogIo, fd: number, header: LogHeader, start: LogPoin
       return 0
     },
     fdatasync: () => io.fdatasync(fd),
+    mark: (durableSeq) => writeMark(io, fd, header, durableSeq),
     freeUpTo(address) {
       head = address
     },

@@ -9,6 +9,7 @@ import { chunkOf, makeArena, wordIn } from './arena.js'
 import type { Slice } from './arena.js'
 import { makePackedRows } from './packed.js'
 import type { PackedRows } from './packed.js'
+import { CHECKSUM_BYTES } from './stored.js'
 
 /** An event in an arena, in words: the next event's address + 1 (0: none), session, number (low, high), bytes, then those. */
 const EVENT_WORDS = 5
@@ -20,6 +21,7 @@ export interface PackedEvents {
   after(event: number): number
   session(event: number): number
   n(event: number): number
+  /** With room for a checksum behind. */
   stored(event: number): Slice
   readonly size: number
   readonly heldBytes: number
@@ -35,7 +37,7 @@ function makePackedEvents(): PackedEvents {
   const word = (event: number, at: number): number => words[chunkOf(event)][wordIn(event) + at]
   return {
     add(session, n, bytes) {
-      const event = arena.take(EVENT_WORDS * 4 + bytes.length)
+      const event = arena.take(EVENT_WORDS * 4 + bytes.length + CHECKSUM_BYTES)
       const w = words[chunkOf(event)]
       const at = wordIn(event)
       w[at] = 0

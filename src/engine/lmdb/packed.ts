@@ -18,7 +18,9 @@ import { GONE, goneEntry } from '../rows.js'
 import type { Cursor, Entry } from '../rows.js'
 import { chunkOf, makeArena, wordIn } from './arena.js'
 import type { Slice } from './arena.js'
-import { entryFrom, storedBytes, writeStored } from './stored.js'
+import { CHECKSUM_BYTES, entryFrom, storedBytes, writeStored } from './stored.js'
+
+export { hashOfKey } from './stored.js'
 
 const HASH = 0
 const VALUE_AT = 1
@@ -46,19 +48,11 @@ export interface PackedRows {
   /** In key order: the row behind this one, of 0 the first; 0 at the end. */
   after(row: number): number
   key(row: number): Key
-  /** As LMDB shall hold it, until the next call; undefined: deleted. */
+  /** As LMDB shall hold it, until the next call, with room for its checksum behind; undefined: deleted. */
   stored(row: number): Slice | undefined
   readonly size: number
   readonly heldBytes: number
   clear(): void
-}
-
-/** FNV-1a with a last stir: 32 bits, signed. */
-export function hashOfKey(key: Key): number {
-  let h = 0x811c9dc5 | 0
-  for (let i = 0; i < key.length; i++) h = Math.imul(h ^ key.charCodeAt(i), 0x01000193)
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
-  return h ^ (h >>> 13)
 }
 
 const target = new Int32Array(257) // the key that is looked for
@@ -251,7 +245,7 @@ export function makePackedRows(): PackedRows {
       }
       const bytes = storedBytes(value)
       if (bytes > w[at + VALUE_ROOM]) {
-        w[at + VALUE_AT] = arena.take(bytes)
+        w[at + VALUE_AT] = arena.take(bytes + CHECKSUM_BYTES)
         w[at + VALUE_ROOM] = bytes
       }
       w[at + VALUE_BYTES] = bytes

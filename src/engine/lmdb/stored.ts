@@ -1,11 +1,46 @@
 /**
- * A row as LMDB holds it: kind u8 (1 value, 2 counters, 3 bits), then the value, the slots (i64 each, little-endian), or the bitmap.
+ * A row as LMDB holds it: kind u8 (1 value, 2 counters, 3 bits), then the value, the slots (i64 each, little-endian), or the bitmap;
+ * then a checksum u32: the CRC-32 of what is before it, seeded with the hash of the key, so that a row under another key is none.
  *   - An entry made of stored bytes has bytes of its own, cut from a shared piece of memory: creating one costs no allocation
  *     outside the heap. Who keeps entries for long gives them memory that nothing else keeps alive (ownBytes).
  */
+import { crc32 } from '../../sys/index.js'
 import { EngineError } from '../errors.js'
+import type { Key } from '../engine.js'
 import { BITS, COUNTERS, countersEntry, entryOf, slotsOf, VALUE } from '../rows.js'
 import type { Entry } from '../rows.js'
+
+export const CHECKSUM_BYTES = 4
+
+/** FNV-1a with a last stir: 32 bits, signed. Part of the format: it seeds a row's checksum. */
+export function hashOfKey(key: Key): number {
+  let h = 0x811c9dc5 | 0
+  for (let i = 0; i < key.length; i++) h = Math.imul(h ^ key.charCodeAt(i), 0x01000193)
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
+  return h ^ (h >>> 13)
+}
+
+/** Puts the checksum behind stored bytes. */
+export function seal(bytes: Buffer, start: number, end: number, hash: number): void {
+  const sum = crc32(bytes, start, end, hash >>> 0)
+  bytes[end] = sum
+  bytes[end + 1] = sum >>> 8
+  bytes[end + 2] = sum >>> 16
+  bytes[end + 3] = sum >>> 24
+}
+
+/** Parts of a value, put together with their checksum. */
+export function sealed(key: Key, parts: readonly Uint8Array[]): Buffer {
+  const bytes = Buffer.concat([...parts, new Uint8Array(CHECKSUM_BYTES)])
+  seal(bytes, 0, bytes.length - CHECKSUM_BYTES, hashOfKey(key))
+  return bytes
+}
+
+/** Whether sealed bytes, checksum and all, are what was stored under this key. */
+export function isSealed(bytes: Buffer, length: number, hash: number): boolean {
+  const end = length - CHECKSUM_BYTES
+  return end > 0 && (bytes[end] | (bytes[end + 1] << 8) | (bytes[end + 2] << 16) | (bytes[end + 3] << 24)) === (crc32(bytes, 0, end, hash >>> 0) | 0)
+}
 
 const PIECE_BYTES = 32 * 1024
 const CUT_BYTES_MAX = 2048 // more gets memory of its own

@@ -1,6 +1,7 @@
 /**
  * What LMDB holds: the rows up to the last checkpoint, and the engine's own notes. Every commit of it is synced in full, off
  * the loop; without sync LMDB is not crash-safe. Four tables:
+ * Every value of all of them ends with its checksum (stored.ts), which is looked at whenever it is read: LMDB's own pages have none.
  *   rows     key -> kind u8 (1 value, 2 counters, 3 bits) and the value, the slots (i64 each), or the bitmap
  *   events   session u32, number u48 (big-endian) -> the change event's bytes
  *   answers  place u16 (big-endian): how many were added before, modulo 4,096 -> count u64, session u32, id u8 + bytes, result
@@ -12,21 +13,22 @@ import { get64, set64, viewOf } from '../../sys/index.js'
 import { ANSWERS_LIMIT } from '../answers.js'
 import type { Answer } from '../answers.js'
 import type { ChangeEvent, Key } from '../engine.js'
-import { EngineError } from '../errors.js'
+import { DamagedError, EngineError } from '../errors.js'
 import type { Cursor, Entry } from '../rows.js'
 import type { Slice } from './arena.js'
 import { mapBytes, precheck } from './precheck.js'
-import { entryFrom } from './stored.js'
+import { CHECKSUM_BYTES, entryFrom, hashOfKey, isSealed, seal, sealed } from './stored.js'
 
 export const FORMAT_VERSION = 1
 
 /** Writes of one chunk; they are in LMDB, durably, when `done` resolves. */
 export interface Chunk {
-  /** The bytes, in LMDB's form, must stay as they are until done() has ended. */
+  /** The bytes, in LMDB's form, must stay as they are until done() has ended; the checksum is put behind them. */
   put(key: Key, stored: Slice): void
   remove(key: Key): void
   event(session: number, n: number, stored: Slice): void
   removeEvent(key: string): void
+  removeAnswer(key: string): void
   answer(count: number, answer: Answer): void
   system(name: string, value: object): void
   done(): Promise<void>
@@ -71,6 +73,13 @@ function valueAt(slice: Slice): Uint8Array {
   return placed as unknown as Uint8Array
 }
 
+/** The slice with its checksum behind it, where room was left for it. */
+function sealedSlice(key: Key, slice: Slice): Slice {
+  seal(slice.bytes, slice.start, slice.end, hashOfKey(key))
+  slice.end += CHECKSUM_BYTES
+  return slice
+}
+
 const numberKey = (value: number, bytes: number): string => {
   let key = ''
   for (let i = 0, rest = value; i < bytes; i++, rest = Math.floor(rest / 256)) key = String.fromCharCode(rest % 256) + key
@@ -89,8 +98,23 @@ export const damaged = (what: string, cause?: unknown): EngineError =>
 /** Loaded with the first pool that is opened: commands that only ask a daemon start in a third less time. */
 const lmdb = (): typeof import('lmdb') => createRequire(import.meta.url)('lmdb') as typeof import('lmdb')
 
+/** A row that LMDB holds and whose checksum is wrong. */
+export interface DamagedRow {
+  readonly table: 'rows' | 'events' | 'answers' | 'system'
+  readonly key: string
+}
+/** Learns of each row that is read and damaged. 'skip': it is read as if it was not there, else the read fails. */
+export type OnDamaged = (row: DamagedRow) => 'skip' | 'fail'
+
+export const rowName = ({ table, key }: DamagedRow): string => {
+  const readable = /^[ -~]*$/.test(key)
+  if (table === 'system') return `the system row ${key}`
+  if (table === 'rows') return `row ${JSON.stringify(/^[!-~]/.test(key) ? key[0] : '?')} ${Buffer.from(key, 'latin1').toString('hex')}`
+  return `${readable ? key : Buffer.from(key, 'latin1').toString('hex')} of the ${table}`
+}
+
 /** `path` is LMDB's folder; it exists. */
-export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Tables {
+export function openTables(path: string, purpose: 'make' | 'read' | 'write', onDamaged: OnDamaged = () => 'fail'): Tables {
   precheck(path, purpose)
   let env: RootDatabase<Uint8Array, string>
   try {
@@ -116,6 +140,14 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
   const pinned = purpose === 'read' ? env.useReadTransaction() : undefined
   const within = pinned === undefined ? undefined : { transaction: pinned }
 
+  /** How many bytes of what LMDB gave are the value; -1: damaged, and to be skipped. */
+  function valueBytes(table: DamagedRow['table'], key: string, stored: Uint8Array): number {
+    if (isSealed(stored as Buffer, stored.length, hashOfKey(key))) return stored.length - CHECKSUM_BYTES
+    const row = { table, key }
+    if (onDamaged(row) === 'skip') return -1
+    throw new DamagedError(`In ${path}, ${rowName(row)} is damaged`)
+  }
+
   function cursor(from: Key, to: Key, reverse: boolean): Cursor {
     const range = reverse ? { start: to, end: from, reverse, exclusiveStart: true, inclusiveEnd: true } : { start: from, end: to }
     const walk = rows.getRange(within === undefined ? range : { ...range, ...within })[Symbol.iterator]()
@@ -124,16 +156,19 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
       key: undefined,
       entry: undefined as unknown as Entry,
       next() {
-        if (done) return
-        const step = walk.next()
-        if (step.done === true) {
-          done = true
-          at.key = undefined
-          return
+        for (let bytes = -1; bytes < 0 && !done; ) {
+          const step = walk.next()
+          if (step.done === true) {
+            done = true
+            at.key = undefined
+            return
+          }
+          const { key, value } = step.value
+          bytes = valueBytes('rows', key, value)
+          if (bytes < 0) continue
+          at.key = key
+          at.entry = entryFrom(value as Buffer, 0, bytes, 0)
         }
-        at.key = step.value.key
-        const stored = step.value.value
-        at.entry = entryFrom(stored as Buffer, 0, stored.length, 0)
       },
       close() {
         if (!done) walk.return?.()
@@ -147,24 +182,29 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
   return {
     find(key) {
       const stored = rows.getBinaryFast(key, within) // valid until the next get: copied here, once
-      return stored === undefined ? undefined : entryFrom(stored, 0, stored.length, 0)
+      if (stored === undefined) return undefined
+      const bytes = valueBytes('rows', key, stored)
+      return bytes < 0 ? undefined : entryFrom(stored, 0, bytes, 0)
     },
     cursor,
     changes(session, from, limit) {
       const out: ChangeEvent[] = []
       if (limit <= 0) return out
       for (const { key, value } of events.getRange({ start: eventKey(session, from), end: eventKey(session + 1, 0), limit, ...within })) {
-        out.push({ session, n: numberOf(key, 4, 10), bytes: value })
+        const bytes = valueBytes('events', key, value)
+        if (bytes >= 0) out.push({ session, n: numberOf(key, 4, 10), bytes: value.subarray(0, bytes) })
       }
       return out
     },
     answers() {
       const found: { count: number; answer: Answer }[] = []
-      for (const { value } of answers.getRange({ start: numberKey(0, 2), end: numberKey(ANSWERS_LIMIT, 2), ...within })) {
+      for (const { key, value } of answers.getRange({ start: numberKey(0, 2), end: numberKey(ANSWERS_LIMIT, 2), ...within })) {
+        const bytes = valueBytes('answers', key, value)
+        if (bytes < 0) continue
         const v = viewOf(value)
         const idBytes = value[12]
         const requestId = Buffer.from(value.subarray(13, 13 + idBytes)).latin1Slice()
-        found.push({ count: get64(v, 0), answer: { session: v.getUint32(8, true), requestId, result: value.subarray(13 + idBytes) } })
+        found.push({ count: get64(v, 0), answer: { session: v.getUint32(8, true), requestId, result: value.subarray(13 + idBytes, bytes) } })
       }
       found.sort((a, b) => a.count - b.count)
       return found.map((f) => f.answer)
@@ -172,9 +212,11 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
     system(name) {
       const stored = systems.getBinary(name, within)
       if (stored === undefined) return undefined
+      const bytes = valueBytes('system', name, stored)
+      if (bytes < 0) return undefined
       if (stored[0] > FORMAT_VERSION) throw new EngineError('ENGINE_NEWER_FORMAT', `The pool's system row ${name} has format ${stored[0]}, this Ogee knows up to ${FORMAT_VERSION}: install a later version.`)
       try {
-        return JSON.parse(stored.toString('utf8', 1))
+        return JSON.parse(stored.toString('utf8', 1, bytes))
       } catch (e) {
         throw damaged(`The system row ${name} is no JSON`, e)
       }
@@ -190,20 +232,24 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write'): Ta
         if (waiting[waiting.length - 1] !== written) waiting.push(written) // all writes of a turn share one promise
       }
       return {
-        put: (key, stored) => wait(rows.put(key, valueAt(stored))),
+        put: (key, stored) => wait(rows.put(key, valueAt(sealedSlice(key, stored)))),
         remove: (key) => wait(rows.remove(key)),
         removeEvent: (key) => wait(events.remove(key)),
-        event: (session, n, stored) => wait(events.put(eventKey(session, n), valueAt(stored))),
+        event(session, n, stored) {
+          const key = eventKey(session, n)
+          wait(events.put(key, valueAt(sealedSlice(key, stored))))
+        },
+        removeAnswer: (key) => wait(answers.remove(key)),
         answer(count, answer) {
           const head = Buffer.alloc(13)
           const v = viewOf(head)
           set64(v, 0, count)
           v.setUint32(8, answer.session, true)
           head[12] = answer.requestId.length
-          const value = Buffer.concat([head, Buffer.from(answer.requestId, 'latin1'), answer.result])
-          wait(answers.put(numberKey(count % ANSWERS_LIMIT, 2), value))
+          const key = numberKey(count % ANSWERS_LIMIT, 2)
+          wait(answers.put(key, sealed(key, [head, Buffer.from(answer.requestId, 'latin1'), answer.result])))
         },
-        system: (name, value) => wait(systems.put(name, Buffer.concat([Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))]))),
+        system: (name, value) => wait(systems.put(name, sealed(name, [Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))]))),
         done: async () => void (await Promise.all(waiting))
       }
     },
