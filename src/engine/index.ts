@@ -11,5 +11,7 @@ export type { EngineErrorCode } from './errors.js'
 export { KEY_BYTES_LIMIT, KEY_END, keySuccessor, prefixEnd, prefixRange } from './keys.js'
 export { streamRows } from './streams.js' // the rows of a range, in pages
 export type { RowStream } from './streams.js'
+export { rowName } from './lmdb/index.js' // of rows whose checksum is wrong
+export type { DamagedRow, OnDamaged } from './lmdb/index.js'
 export { inspectLog } from './lmdb/index.js' // what an opening would replay, and what lies behind it
 export type { LogFindings } from './lmdb/index.js'

@@ -10,6 +10,7 @@ export { checkPool, checkTree } from './check.js'
 export type { Checked, CheckOptions } from './check.js'
 export { repairTree } from './repair.js'
 export type { Repair } from './repair-base.js'
+export { hasNoLinks } from './read.js' // whose row a key of the data floor is
 export { nameHash } from './hash.js'
 export { decodeChange } from './events.js' // records of the change log
 export type { Change, ChangeKind } from './events.js'

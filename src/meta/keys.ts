@@ -15,6 +15,7 @@
  *   N     (N, domain u64, name)              v   snapshot
  *   O     (O, session u64, ino u64)          v   inode without links that a session still holds (open-unlinked, unnamed)
  *   R     (R, ino u64, parent u64, place u64) v  reverse link: one per link of a file but its home, which the inode names
+ *   S     (S)                                v   the pool's: second copy of its superblock, pool/superblock.ts
  *   V     (V, name)                         v   volume: the inode that holds its bytes
  *   W     (W, domain u64)                    v   a snapshot was removed: history holds rows that nobody needs any more
  *   X     (X, ino u64, name)                 v   extended attribute

@@ -11,7 +11,7 @@ import type { Slots } from './directory.js'
 import type { NameHash, Place } from './hash.js'
 import { decodeInode, inodeOfRow, isDirectory } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { dentriesFrom, dentryKey, inodeKey, linksFrom, nameBehind, secondNumber, xattrKey, xattrsFrom } from './keys.js'
+import { dentriesFrom, dentryKey, firstNumber, inodeKey, linksFrom, nameBehind, secondNumber, xattrKey, xattrsFrom } from './keys.js'
 import { windowAt, windowNow } from './past.js'
 import type { Window } from './past.js'
 import { decodeDentry, dentryOfRow, linkName, xattrValue } from './rows.js'
@@ -22,6 +22,11 @@ import type { Steps } from './steps.js'
 export const TIES = 127 // 0..126
 
 // ------------------------------------------------------------------------------------------------------------- inodes
+
+/** Whether the inode that a row's key names is there, and on its way out. */
+export async function hasNoLinks(r: Reader, key: Key): Promise<boolean> {
+  return (await readInode(r, firstNumber(key), NOW))?.nlink === 0
+}
 
 export function readInode(r: Reader, ino: number, view: number): MaybePromise<StoredInode | undefined> {
   const row = r.get(inodeKey(ino))

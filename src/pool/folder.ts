@@ -86,7 +86,7 @@ export function inspectFolder(folder: string): FolderState {
   if (names.includes(SUPERBLOCK_FILE)) return 'pool'
   if (names.includes(MARK_FILE)) return 'begun'
   if (names.includes(SPACE_FILE) && names.includes(ENGINE_FOLDER)) {
-    throw new Refusal('half-made', `Pool ${folder} has lost its superblock: put back ${folder}/${SUPERBLOCK_FILE} from a backup; nothing was changed.`)
+    throw new Refusal('half-made', `Pool ${folder} has lost its superblock: write it anew from its second copy with ogee fsck ${folder} --repair.`)
   }
   const strange = names.find((name) => !BEFORE_POOL.has(name))
   if (strange !== undefined) {

@@ -4,14 +4,17 @@
  *     does not touch the daemon: LMDB's snapshot with the log over it, read by this process.
  *   - A repair needs the pool for itself. It goes round: check, repair what can be, check again, until nothing is left that can be.
  *     Units that seem to be nobody's are given back only if every row of bytes could be read.
+ *   - A row whose checksum is wrong is told, and read as if it was not there; what other rows tell of it is then made again. Rows of
+ *     bytes stay, so that their files give EIO and never zeros, until the file is gone; so do snapshots and domains.
+ *   - A damaged log is cut where it cannot be read on; a lost superblock comes back from its copy in the rows.
  *   - After a power cut a repair ends with the recovery that an opening would have begun with: closed cleanly, nobody would do it later.
  */
 import { join } from 'node:path'
-import { EngineError, inspectLog, openLmdb } from '../engine/index.js'
-import type { Engine } from '../engine/index.js'
+import { DamagedError, EngineError, inspectLog, openLmdb, rowName } from '../engine/index.js'
+import type { DamagedRow, Engine, LogFindings, Reader } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Finding } from '../data/index.js'
-import { changeContent, checkPool, nameHash, openTree, readContent, repairTree } from '../meta/index.js'
+import { changeContent, checkPool, hasNoLinks, nameHash, openTree, readContent, repairTree } from '../meta/index.js'
 import type { Checked } from '../meta/index.js'
 import { checkSpaceHeader, openSpace, openUnitsCheck, promiseGroup, repairGroup, repairSpaceHeader, repairUnitsCounter } from '../store/index.js'
 import type { WrongGroup } from '../store/index.js'
@@ -19,13 +22,14 @@ import { PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
-import { readSuperblock } from './superblock.js'
+import { keepCopy, readCopy, readSuperblock, SUPERBLOCK_FILE, writeSuperblock } from './superblock.js'
 import type { Superblock } from './superblock.js'
 
 const ROUNDS_MAX = 10
 /** Kept in memory and told one by one; more are counted. */
 const FINDINGS_MAX = 10_000
 const GROUPS_MAX = 20_000
+const EVENTS_AT_ONCE = 1000
 
 export interface FsckOptions {
   readonly clock: Clock
@@ -61,6 +65,20 @@ export interface FsckReport {
   readonly unsyncedRecords: number
 }
 
+/** Kinds of rows that no other row can tell: they are not given up. */
+const KEPT_KINDS = 'EHMNP'
+const BYTES_KINDS = 'EHP'
+
+/** The pool that is looked at. */
+interface Patient {
+  readonly folder: string
+  readonly spacePath: string
+  readonly options: FsckOptions
+  /** Rows that were read with a wrong checksum, by name; of those that were given up none. */
+  readonly damaged: Map<string, DamagedRow>
+  open(purpose: 'look' | 'repair'): Promise<Engine>
+}
+
 interface Round {
   readonly findings: readonly Finding[]
   readonly count: number
@@ -71,50 +89,94 @@ interface Round {
 
 const isRepairable = (f: Finding): boolean => f.kind !== 'report'
 
+function patientOf(folder: string, options: FsckOptions): Patient {
+  const { clock, random } = options
+  const damaged = new Map<string, DamagedRow>()
+  const onDamaged = (row: DamagedRow): 'skip' => {
+    damaged.set(rowName(row), row)
+    return 'skip'
+  }
+  const open = (purpose: 'look' | 'repair'): Promise<Engine> => openLmdb({ folder, clock, random, readOnly: purpose === 'look', damagedLog: 'cut', onDamaged })
+  return { folder, spacePath: join(folder, SPACE_FILE), options, damaged, open }
+}
+
 export async function fsckPool(folder: string, options: FsckOptions): Promise<FsckReport> {
+  const patient = patientOf(folder, options)
   const early: Finding[] = []
   const say = (what: string): void => void early.push({ ino: 0, what, kind: 'report' })
-  const nothing: FsckReport = { inodes: 0, directories: 0, bytes: 0, found: 1, corrected: 0, left: 1, rounds: 0, replayedRecords: 0, unsyncedRecords: 0 }
-  const superblock = guarded(folder, () => readSuperblock(folder), say)
-  if (superblock === undefined) {
-    early.forEach((f) => options.found({ ...f, path: undefined }))
-    return nothing
-  }
+  const nothing: FsckReport = { inodes: 0, directories: 0, bytes: 0, found: 0, corrected: 0, left: 0, rounds: 0, replayedRecords: 0, unsyncedRecords: 0 }
   let corrected = 0
-  const spacePath = join(folder, SPACE_FILE)
+  let log: LogFindings | undefined
+  let first: Round
+  let superblock: Superblock | undefined
+  let spaceBytes: number
+  try {
+    superblock = guarded(folder, () => readSuperblock(folder), say)
+    if (superblock === undefined) {
+      superblock = await copyOf(patient)
+      if (superblock !== undefined && options.repair) {
+        writeSuperblock(folder, superblock)
+        options.did(0, 'the superblock is written anew, from its second copy')
+        corrected++
+      }
+    }
+    if (superblock === undefined) {
+      early.forEach((f) => options.found({ ...f, path: undefined }))
+      return { ...nothing, found: early.length, left: early.length }
+    }
+    const checked = checkHeader(patient, superblock, say)
+    corrected += checked.corrected
+    spaceBytes = checked.spaceBytes
+    if (!options.isLive) log = await inspectLog(folder)
+    if (log?.damage !== undefined) say(log.damage)
+    first = await look(patient, superblock, spaceBytes)
+  } catch (e) {
+    if (!(e instanceof EngineError) && !(e instanceof DamagedError) && !isLmdbs(e)) throw e
+    say(isLmdbs(e) ? `the LMDB file is damaged (${e.message}): put the whole pool back from a copy` : (e as Error).message.replace(/: run ogee fsck on the pool\.$/, ''))
+    early.forEach((f) => options.found({ ...f, path: undefined }))
+    return { ...nothing, found: early.length, left: early.length - corrected, corrected }
+  }
+  for (const name of patient.damaged.keys()) say(`${name} is damaged`)
+  const found = early.length + first.count
+  early.forEach((f) => options.found({ ...f, path: undefined }))
+  await tell(patient, superblock, first.findings)
+  const done = { inodes: first.checked.inodes, directories: first.checked.directories, bytes: first.checked.bytes, found, replayedRecords: log?.records ?? 0, unsyncedRecords: log === undefined || log.sameBoot || log.damage !== undefined ? 0 : log.recordsBehind }
+  const isToRepair = log?.damage !== undefined || patient.damaged.size > 0 || first.findings.some(isRepairable)
+  if (!options.repair || !isToRepair) return { ...done, corrected, left: found - corrected, rounds: 0 }
+  if (log?.damage !== undefined) {
+    options.did(0, `the log ends at its damage now: ${log.lost} changes are lost, ${log.lostSynced} of them known as synced; files that they changed may hold older or wrong bytes`)
+    corrected++
+  }
+  const damagedBefore = patient.damaged.size
+  const { last, rounds } = await repair(patient, superblock, spaceBytes, first)
+  corrected += damagedBefore - patient.damaged.size
+  const left = last.count + early.length - corrected
+  if (last.count > 0) for (const f of last.findings) options.did(f.ino, `${f.what}: this is left`)
+  for (const name of patient.damaged.keys()) options.did(0, `${name} is damaged, and stays: what needs it gives EIO`)
+  return { ...done, inodes: last.checked.inodes, directories: last.checked.directories, bytes: last.checked.bytes, rounds, left, corrected: Math.max(0, found - left) }
+}
+
+/** The second copy of the superblock. */
+async function copyOf({ folder, open }: Patient): Promise<Superblock | undefined> {
+  const engine = await open('look')
+  try {
+    return await readCopy(engine.reader(rootContext), folder)
+  } finally {
+    await engine.close()
+  }
+}
+
+function checkHeader({ folder, spacePath, options }: Patient, superblock: Superblock, say: (what: string) => void): { readonly corrected: number; readonly spaceBytes: number } {
   const header = guarded(folder, () => checkSpaceHeader(spacePath), say)
   if (header !== undefined && header.sizeBytes < superblock.sizeBytes) say(`the space has ${header.sizeBytes} bytes by its header, the superblock says ${superblock.sizeBytes}`)
   if (header !== undefined && header.damagedCopies > 0) say(`the header of the space has ${header.damagedCopies} damaged ${header.damagedCopies === 1 ? 'copy' : 'copies'}`)
+  let corrected = 0
   if ((header === undefined || header.damagedCopies > 0) && options.repair) {
     repairSpaceHeader(spacePath, superblock.sizeBytes, options.random)
     options.did(0, 'the header of the space is written anew')
     corrected++
   }
-  const spaceBytes = Math.max(superblock.sizeBytes, header?.sizeBytes ?? 0)
-
-  let log = { records: 0, recordsBehind: 0, sameBoot: true }
-  let first: Round
-  try {
-    if (!options.isLive) {
-      log = await inspectLog(folder)
-      if (log.sameBoot && log.recordsBehind > 0) say(`the log is damaged: ${log.recordsBehind} changes lie behind a record that cannot be read`)
-    }
-    first = await look(folder, superblock, spaceBytes, options, 0)
-  } catch (e) {
-    if (!(e instanceof EngineError) && !isLmdbs(e)) throw e
-    say(e instanceof EngineError ? e.message.replace(/: run ogee fsck on the pool\.$/, '') : `the LMDB file is damaged (${e.message}): put the whole pool back from a copy`)
-    early.forEach((f) => options.found({ ...f, path: undefined }))
-    return { ...nothing, found: early.length, left: early.length - corrected, corrected }
-  }
-  const found = early.length + first.count
-  early.forEach((f) => options.found({ ...f, path: undefined }))
-  await tell(folder, first.findings, options)
-  const done = { inodes: first.checked.inodes, directories: first.checked.directories, bytes: first.checked.bytes, found, replayedRecords: log.records, unsyncedRecords: log.sameBoot ? 0 : log.recordsBehind }
-  if (!options.repair || !first.findings.some(isRepairable)) return { ...done, corrected, left: found - corrected, rounds: 0 }
-  const { last, rounds } = await repair(folder, superblock, spaceBytes, options, first)
-  const left = last.count + early.length - corrected
-  if (last.count > 0) for (const f of last.findings) options.did(f.ino, `${f.what}: this is left`)
-  return { ...done, inodes: last.checked.inodes, directories: last.checked.directories, bytes: last.checked.bytes, rounds, left, corrected: Math.max(0, found - left) }
+  return { corrected, spaceBytes: Math.max(superblock.sizeBytes, header?.sizeBytes ?? 0) }
 }
 
 /** What LMDB says of pages that cannot be. */
@@ -125,23 +187,27 @@ function guarded<T>(folder: string, read: () => T, say: (what: string) => void):
   try {
     return read()
   } catch (e) {
+    if (e instanceof Error && 'code' in e && e.code === 'ENOENT' && 'path' in e && e.path === join(folder, SUPERBLOCK_FILE)) {
+      say('the superblock is missing')
+      return undefined
+    }
     const known = e instanceof PosixError && e.code === 'EUCLEAN' ? new Refusal('damaged', `${e.message}.`) : refusalOf(e, folder)
     if (!(known instanceof Refusal) || known.reason !== 'damaged') throw known
-    say(known.message.replace(/\.$/, ''))
+    say(known.message.replace(/(: write it anew from .*)?\.$/, ''))
     return undefined
   }
 }
 
-async function look(folder: string, superblock: Superblock, spaceBytes: number, options: FsckOptions, round: number): Promise<Round> {
-  const engine = await openLmdb({ folder, clock: options.clock, random: options.random, readOnly: true })
+async function look(patient: Patient, superblock: Superblock, spaceBytes: number): Promise<Round> {
+  const engine = await patient.open('look')
   try {
-    return await lookAt(engine, superblock, spaceBytes, options, round)
+    return await lookAt(engine, patient, superblock, spaceBytes, 0)
   } finally {
     await engine.close()
   }
 }
 
-async function lookAt(engine: Engine, superblock: Superblock, spaceBytes: number, options: FsckOptions, round: number): Promise<Round> {
+async function lookAt(engine: Engine, { options, damaged }: Patient, superblock: Superblock, spaceBytes: number, round: number): Promise<Round> {
   const reader = engine.reader(rootContext)
   const hash = nameHash(superblock.nameKey)
   const findings: Finding[] = []
@@ -161,15 +227,30 @@ async function lookAt(engine: Engine, superblock: Superblock, spaceBytes: number
     },
     progress: (inodes) => options.progress?.(round, inodes, of)
   })
-  return { findings, count, checked, groups, units: (await units.units()).claimed }
+  await readRest(engine, reader)
+  const isUnreadable = checked.isUnreadable || [...damaged.values()].some((row) => isOfKinds(row, BYTES_KINDS))
+  return { findings, count, checked: { ...checked, isUnreadable }, groups, units: (await units.units()).claimed }
 }
 
+/** What nobody else looks at, for its checksums: snapshots, the copy of the superblock, the change log. */
+async function readRest(engine: Engine, reader: Reader): Promise<void> {
+  for (const kind of 'NS') await reader.scan({ from: kind, to: String.fromCharCode(kind.charCodeAt(0) + 1), limit: Infinity })
+  for (let session = 1; session <= engine.session; session++) {
+    for (let from = 1, more = true; more; ) {
+      const events = await engine.changes(session, from, EVENTS_AT_ONCE)
+      more = events.length === EVENTS_AT_ONCE
+      if (more) from = events[events.length - 1].n + 1
+    }
+  }
+}
+
+const isOfKinds = ({ table, key }: DamagedRow, kinds: string): boolean => table === 'rows' && kinds.includes(key[0])
+
 /** Findings with the paths of their inodes. */
-async function tell(folder: string, findings: readonly Finding[], options: FsckOptions): Promise<void> {
+async function tell({ open, options }: Patient, superblock: Superblock, findings: readonly Finding[]): Promise<void> {
   if (findings.length === 0) return
-  const superblock = readSuperblock(folder)
   const tree = openTree({ hashKey: superblock.nameKey })
-  const engine = await openLmdb({ folder, clock: options.clock, random: options.random, readOnly: true })
+  const engine = await open('look')
   try {
     const reader = engine.reader(rootContext)
     const pathOf = async (ino: number): Promise<string | undefined> => {
@@ -194,15 +275,15 @@ async function tell(folder: string, findings: readonly Finding[], options: FsckO
   }
 }
 
-async function repair(folder: string, superblock: Superblock, spaceBytes: number, options: FsckOptions, first: Round): Promise<{ readonly last: Round; readonly rounds: number }> {
-  const { clock, random } = options
-  const spacePath = join(folder, SPACE_FILE)
+async function repair(patient: Patient, superblock: Superblock, spaceBytes: number, first: Round): Promise<{ readonly last: Round; readonly rounds: number }> {
+  const { options, spacePath } = patient
   const now = { sec: 0, nsec: 0 }
-  clock.realtime(now)
-  const engine = await openLmdb({ folder, clock, random })
+  options.clock.realtime(now)
+  const engine = await patient.open('repair')
   try {
     const hash = nameHash(superblock.nameKey)
-    let round = first
+    const givenUp = await giveUpRows(engine, patient)
+    let round = givenUp ? await lookAt(engine, patient, superblock, spaceBytes, 1) : first
     let rounds = 0
     for (let before = ''; rounds < ROUNDS_MAX && round.findings.some(isRepairable); rounds++) {
       const now2 = JSON.stringify(round.findings.map((f) => [f.ino, f.what]))
@@ -211,13 +292,27 @@ async function repair(folder: string, superblock: Superblock, spaceBytes: number
       await repairTree({ engine, hash, now, did: options.did }, round.findings, round.checked)
       await repairUnits(engine, spacePath, round, options)
       await engine.sync(rootContext)
-      round = await lookAt(engine, superblock, spaceBytes, options, rounds + 1)
+      round = await lookAt(engine, patient, superblock, spaceBytes, rounds + 1)
     }
+    await keepCopy(engine, superblock)
     if (!engine.recovery.clean) await recover(engine, spacePath, options)
     return { last: round, rounds }
   } finally {
     await engine.close()
   }
+}
+
+/** Damaged rows go, but for those of which nothing else tells. Answers whether any did. */
+async function giveUpRows(engine: Engine, { damaged, options }: Patient): Promise<boolean> {
+  const before = damaged.size
+  for (const [name, row] of [...damaged]) {
+    const isKept = isOfKinds(row, KEPT_KINDS) && !(isOfKinds(row, 'EP') && await hasNoLinks(engine.reader(rootContext), row.key))
+    if (isKept) continue
+    if (row.table === 'rows') await engine.transact(rootContext, (tx) => tx.delete(row.key)) // others go when they are read, or are written anew
+    damaged.delete(name)
+    options.did(0, row.table === 'system' ? `${name} is written anew` : `${name} is given up`)
+  }
+  return damaged.size < before
 }
 
 async function repairUnits(engine: Engine, spacePath: string, { groups, checked, findings, units }: Round, { did }: FsckOptions): Promise<void> {

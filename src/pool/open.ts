@@ -8,8 +8,8 @@
 import { statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import prettyBytes from 'pretty-bytes'
-import { EngineError, openLmdb } from '../engine/index.js'
-import type { Engine, LogIo } from '../engine/index.js'
+import { DamagedError, EngineError, openLmdb, rowName } from '../engine/index.js'
+import type { DamagedRow, Engine, LogIo } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Data } from '../data/index.js'
 import { changeContent, openTree, readContent } from '../meta/index.js'
@@ -27,7 +27,7 @@ import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE
 import { Refusal } from './refusal.js'
 import { poolSnapshots } from './snapshots.js'
 import type { PoolSnapshots } from './snapshots.js'
-import { makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
+import { keepCopy, makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
 import type { Superblock } from './superblock.js'
 
 const GIB = 1024 ** 3
@@ -37,6 +37,7 @@ export const SIZE_MAX_BYTES = 1024 ** 5
 /** What a new pool takes at once: its log, LMDB's first pages, a block group; and the reserve. */
 const FORMAT_NEEDS_BYTES = 128 * 1024 ** 2
 const HOST_ASKED_EVERY_MS = 1000
+const DAMAGED_TOLD_MAX = 1000
 
 /** Where a test stands between a pool and its machine; what is absent is production's. */
 export interface Seams {
@@ -69,6 +70,8 @@ export interface OpenOptions {
   readonly vfs: VfsOptions
   readonly seams?: Seams
   note(text: string): void
+  /** A row of metadata is damaged: whoever needs it gets EIO. Told once for each. */
+  damaged?(row: string): void
 }
 
 /** Figures of a pool in use. */
@@ -105,9 +108,18 @@ export function defaultSizeBytes(folder: string): number {
   return Math.max(SIZE_MIN_BYTES, Math.min(SIZE_DEFAULT_BYTES, Math.floor(host / GROUP_BYTES) * GROUP_BYTES))
 }
 
-function engineOf(folder: string, { clock, random, seams = {} }: { readonly clock: Clock, readonly random: Random, readonly seams?: Seams }): Promise<Engine> {
+function engineOf(folder: string, { clock, random, seams = {}, damaged }: Pick<OpenOptions, 'clock' | 'random' | 'seams' | 'damaged'>): Promise<Engine> {
   const { bootId, logBytes, checkpointAtBytes, logIo } = seams
-  return openLmdb({ folder, clock, random, bootId, logBytes, checkpointAtBytes, io: logIo })
+  const told = new Set<string>()
+  const onDamaged = (row: DamagedRow): 'fail' => {
+    const name = rowName(row)
+    if (!told.has(name) && told.size < DAMAGED_TOLD_MAX) {
+      told.add(name)
+      damaged?.(name)
+    }
+    return 'fail'
+  }
+  return openLmdb({ folder, clock, random, bootId, logBytes, checkpointAtBytes, io: logIo, onDamaged })
 }
 
 /** Makes a pool in a folder that exists and holds none. The caller has the lock. */
@@ -145,6 +157,7 @@ export async function formatPool(folder: string, options: FormatOptions): Promis
       const root = { mode: 0o755, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
       const op = { ctx: rootContext, now, check: false, session: engine.session }
       await engine.transact(rootContext, (tx) => tree.format(tx, op, root))
+      await keepCopy(engine, superblock)
       await engine.sync(rootContext)
     } finally {
       await engine.close()
@@ -195,6 +208,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
       superblock = { ...superblock, sizeBytes }
       writeSuperblock(folder, superblock)
     }
+    await keepCopy(engine, superblock)
     options.seams?.opened?.({ engine, data, store, vfs })
     return poolOf({ folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots({ engine, tree, snapshots }), closers })
   } catch (e) {
@@ -251,6 +265,7 @@ function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snaps
       }
       superblock = { ...superblock, sizeBytes }
       writeSuperblock(folder, superblock)
+      await keepCopy(engine, superblock)
       return sizeBytes
     },
     close() {
@@ -317,6 +332,7 @@ export function poolRefusal(e: unknown, folder: string): unknown {
     const known = e.cause === undefined ? e : refusalOf(e.cause, folder)
     return known instanceof Refusal && known.reason !== 'failed' ? known : new Refusal(reason, e.message)
   }
+  if (e instanceof DamagedError) return new Refusal('damaged', e.message)
   if (e instanceof PosixError && e.code === 'ENOENT') return new Refusal('damaged', `A file of pool ${folder} is gone (${e.message}): put it back from a copy of the pool.`)
   if (e instanceof PosixError && e.code === 'EUCLEAN') return new Refusal('damaged', `${e.message}.`)
   return refusalOf(e, folder)

@@ -3,12 +3,15 @@
  * has the table of bytes, test/pool/superblock.test.ts a golden copy.
  *   - Magic, version and checksum keep their places in all versions to come, so that an older Ogee can tell a newer
  *     pool from a damaged one.
+ *   - A second copy is in the rows (key S), where the engine's checksums guard it: fsck writes the file anew from it.
  *   - It changes as a whole or not at all: temporary file, fsync, rename, fsync of the folder.
  *   - A feature bit that is not known here: incompatible refuses the pool, read-only-compatible allows reading,
  *     compatible is ignored.
  */
 import { readFileSync, renameSync } from 'node:fs'
 import { check, close, crc32, fsync, get64, O_CREAT, O_DIRECTORY, O_RDONLY, O_TRUNC, O_WRONLY, open, pwrite, set64 } from '../sys/index.js'
+import type { Engine, Reader } from '../engine/index.js'
+import { rootContext } from '../sys/index.js'
 import { Refusal } from './refusal.js'
 
 export const SUPERBLOCK_BYTES = 4096
@@ -30,6 +33,11 @@ const AT_INCOMPATIBLE = 72
 const AT_NAME_BYTES = 76
 const AT_NAME = 80
 const AT_CRC = SUPERBLOCK_BYTES - 4
+const BYTES_USED = AT_NAME + NAME_MAX_BYTES
+
+const COPY_KEY = 'S'
+const COPY_VERSION = 1
+const COPY_AT = 9 // behind version and birth, as in every value
 
 /** Feature bits that this version knows. */
 export const FEATURES = { compatible: 0, roCompatible: 0, incompatible: 0 } as const
@@ -84,7 +92,7 @@ export function decodeSuperblock(bytes: Uint8Array, where: string): Superblock {
   const b = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const v = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const damaged = (what: string): Refusal =>
-    new Refusal('damaged', `The superblock of pool ${where} is damaged (${what}): put back ${where}/${SUPERBLOCK_FILE} from a backup; nothing was changed.`)
+    new Refusal('damaged', `The superblock of pool ${where} is damaged (${what}): write it anew from its second copy with ogee fsck ${where} --repair.`)
   if (b.length !== SUPERBLOCK_BYTES) throw damaged(`${b.length} bytes instead of ${SUPERBLOCK_BYTES}`)
   if (b.toString('latin1', 0, 8) !== MAGIC) throw damaged('no magic number')
   if (v.getUint32(AT_CRC, true) !== crc32(b, 0, AT_CRC)) throw damaged('wrong checksum')
@@ -116,6 +124,31 @@ export function decodeSuperblock(bytes: Uint8Array, where: string): Superblock {
     roCompatible,
     incompatible
   }
+}
+
+/** The row of the second copy. */
+export function encodeCopy(superblock: Superblock): Uint8Array {
+  const value = new Uint8Array(COPY_AT + BYTES_USED)
+  value[0] = COPY_VERSION
+  value.set(encodeSuperblock(superblock).subarray(0, BYTES_USED), COPY_AT)
+  return value
+}
+
+/** Commits the second copy, if the rows hold another one or none. */
+export async function keepCopy(engine: Engine, superblock: Superblock): Promise<void> {
+  const value = encodeCopy(superblock)
+  const row = await engine.reader(rootContext).get(COPY_KEY)
+  if (row === undefined || Buffer.compare(row.bytes, value) !== 0) await engine.transact(rootContext, (tx) => tx.put(COPY_KEY, value))
+}
+
+/** The second copy; undefined if there is none. */
+export async function readCopy(reader: Reader, folder: string): Promise<Superblock | undefined> {
+  const row = await reader.get(COPY_KEY)
+  if (row === undefined || row.bytes[0] !== COPY_VERSION || row.bytes.length !== COPY_AT + BYTES_USED) return undefined
+  const bytes = Buffer.alloc(SUPERBLOCK_BYTES)
+  bytes.set(row.bytes.subarray(COPY_AT), 0)
+  bytes.writeUInt32LE(crc32(bytes, 0, AT_CRC), AT_CRC)
+  return decodeSuperblock(bytes, folder)
 }
 
 export const readSuperblock = (folder: string): Superblock => decodeSuperblock(readFileSync(`${folder}/${SUPERBLOCK_FILE}`), folder)

@@ -8,7 +8,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
-import { fsckPool, holderText, Refusal, tryLock } from '../../pool/index.js'
+import { fsckPool, holderText, Refusal, resolvePool, tryLock } from '../../pool/index.js'
 import type { FsckFinding, FsckReport } from '../../pool/index.js'
 import { systemClock, systemRandom } from '../../sys/index.js'
 import { askStatus } from '../daemon/client.js'
@@ -50,7 +50,7 @@ const IN_CHILD = 'OGEE_FSCK_CHILD'
 
 /** In a process of its own. */
 async function apart(path: string, flags: Flags): Promise<number> {
-  const { pool } = locate(path) // a wrong name needs no other process
+  const { pool } = locateLost(path) // a wrong name needs no other process
   const main = fileURLToPath(new URL('../main.js', import.meta.url))
   const args = ['fsck', path, ...(flags.repair === true ? ['--repair'] : []), ...(flags.json === true ? ['--json'] : [])]
   const { status, signal, error } = spawnSync(process.execPath, [...process.execArgv, main, ...args], { stdio: 'inherit', env: { ...process.env, [IN_CHILD]: '1' } })
@@ -63,8 +63,18 @@ async function apart(path: string, flags: Flags): Promise<number> {
   return LEFT
 }
 
+/** A pool that has lost its superblock is none for everybody else. */
+function locateLost(path: string): { readonly pool: string } {
+  try {
+    return locate(path)
+  } catch (e) {
+    if (e instanceof Refusal && e.reason === 'half-made') return { pool: resolvePool(path) }
+    throw e
+  }
+}
+
 async function fsck(path: string, flags: Flags): Promise<number> {
-  const { pool } = locate(path)
+  const { pool } = locateLost(path)
   const lock = tryLock(pool, 'fsck')
   if ('release' in lock) {
     try {

@@ -58,6 +58,7 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
     await clearLeftovers(lock.before, (text) => host.note(text))
     pool = await openPool(spec.pool, {
       clock: systemClock, random: systemRandom, note: (text) => host.note(text),
+      damaged: (row) => log.error({ row }, 'a row of metadata is damaged, answered as EIO: run ogee fsck on the pool'),
       vfs: vfsOptions(spec, { isHeld: (node) => door?.isHeld(node) ?? true, isHeldBetween: (from, to) => door?.isHeldBetween(from, to) ?? true })
     })
     if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')

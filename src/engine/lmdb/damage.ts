@@ -61,12 +61,12 @@ export function lookBehind(io: LogIo, fd: number, header: LogHeader, from: LogPo
 
 export const isDamage = (end: LogPoint, { durableSeq, records }: Behind, sameBoot: boolean): boolean => durableSeq > end.seq || (sameBoot && records > 0)
 
-/** What is wrong, without what to do. */
+/** What is wrong, without what to do; it goes on in a sentence. */
 export const damageText = (end: LogPoint, { durableSeq, lastSeq }: Behind): string =>
-  `The log is damaged: change ${end.seq + 1} cannot be read, and ${lastSeq - end.seq} changes from there on, ${Math.max(0, durableSeq - end.seq)} of them known as synced, cannot be reached`
+  `the log is damaged: change ${end.seq + 1} cannot be read, and ${lastSeq - end.seq} changes from there on, ${Math.max(0, durableSeq - end.seq)} of them known as synced, cannot be reached`
 
 export const damagedLog = (end: LogPoint, behind: Behind): EngineError =>
-  new EngineError('ENGINE_LOG_DAMAGED', `${damageText(end, behind)}: run ogee fsck on the pool.`)
+  new EngineError('ENGINE_LOG_DAMAGED', `T${damageText(end, behind).slice(1)}: run ogee fsck on the pool.`)
 
 /** From here on the log says that it ends there. The caller syncs it. */
 export function cutLog(io: LogIo, fd: number, header: LogHeader, from: LogPoint, end: LogPoint): number {

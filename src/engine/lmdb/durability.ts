@@ -8,6 +8,7 @@ import type { Clock, Timer } from '../../sys/index.js'
 import type { PosixError } from '../../sys/index.js'
 import type { Log } from './log.js'
 
+const toldElsewhere = (): void => {}
 const SYNC_AFTER_MS = 800 // the contract says 1 s, and the sync itself takes time
 
 export interface Durability {
@@ -72,7 +73,7 @@ export function makeDurability({ log, clock, write, fail }: DurabilityOptions): 
     sync().then(() => {
       if (log.point().seq > durable.seq) arm()
       else return mark()
-    }).catch(() => {}) // a failure is the engine's from here on: every later call tells
+    }).catch(toldElsewhere) // a failure is the engine's from here on: every later call tells
   }
   async function mark(): Promise<void> {
     if (markedSeq === durable.seq) return

@@ -14,7 +14,7 @@ import type { LogIo } from './io.js'
 import { formatLog, readHeader } from './log.js'
 import type { LogPoint } from './log.js'
 import { damaged, openTables } from './tables.js'
-import type { Tables } from './tables.js'
+import type { OnDamaged, Tables } from './tables.js'
 
 /** System row 'pool'. */
 export interface PoolRow {
@@ -51,6 +51,7 @@ export interface FilesOptions {
   readonly bootId: string
   readonly readOnly: boolean
   readonly logBytes: number
+  readonly onDamaged?: OnDamaged
 }
 
 function syncFolder(path: string): void {
@@ -134,7 +135,7 @@ export async function openFiles(options: FilesOptions): Promise<EngineFiles> {
   let tables: Tables | undefined
   try {
     const header = readHeader(io, fd, logPath)
-    tables = openTables(metaPath, readOnly ? 'read' : 'write')
+    tables = openTables(metaPath, readOnly ? 'read' : 'write', options.onDamaged)
     const { pool, session, checkpoint } = readRows(tables)
     if (pool.uuid !== header.uuid) throw new EngineError('ENGINE_LOG_FOREIGN', `${logPath} belongs to another pool: put the pool's own log back.`)
     return { fd, header, tables, session, checkpoint }

@@ -20,11 +20,12 @@ import { makeCheckpoints } from './checkpoint.js'
 import { makeDurability } from './durability.js'
 import { cutLog, damagedLog, isDamage, lookBehind } from './damage.js'
 import { openFiles } from './files.js'
-import type { SessionRow } from './files.js'
+import type { PoolRow, SessionRow } from './files.js'
 import { RING_AT, recordBytesBound } from './format.js'
 import type { ReplaySink } from './format.js'
 import { systemIo } from './io.js'
 import type { LogIo } from './io.js'
+import type { OnDamaged } from './tables.js'
 import { noSink } from './inspect.js'
 import { makeLayers } from './layers.js'
 import type { Layers } from './layers.js'
@@ -33,6 +34,8 @@ import { makeLog, recordAt, replayLog } from './log.js'
 export { systemIo }
 export type { LogIo }
 
+export { rowName } from './tables.js'
+export type { DamagedRow, OnDamaged } from './tables.js'
 export { inspectLog } from './inspect.js'
 export type { LogFindings } from './inspect.js'
 
@@ -57,6 +60,7 @@ export interface LmdbOptions {
   readonly io?: LogIo
   /** A log that is damaged is refused, but for a repair: what cannot be reached behind the damage is given up. */
   readonly damagedLog?: 'cut'
+  readonly onDamaged?: OnDamaged
 }
 
 function replaySink(layers: Layers, addAnswer: (session: number, requestId: string, result: Uint8Array) => void): ReplaySink {
@@ -96,7 +100,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     logBytes = 64 * MIB, cacheBytes = 32 * MIB, eventsKept = 65_536 } = options
   if (logBytes < LOG_BYTES_MIN) throw new EngineError('ENGINE_OPTIONS', `A log of ${logBytes} bytes is too small: give it at least ${LOG_BYTES_MIN}.`)
 
-  const { fd, header, tables, session: before, checkpoint } = await openFiles({ folder, io, random, bootId, readOnly, logBytes })
+  const { fd, header, tables, session: before, checkpoint } = await openFiles({ folder, io, random, bootId, readOnly, logBytes, onDamaged: options.onDamaged })
   const { ringBytes } = header
   const reserveBytes = ringBytes >> 3
   const recordBytesLimit = ringBytes >> 2
@@ -147,6 +151,8 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
   let cut = before.cut || (!isClean && !sameBoot) // until the floors above have recovered
   const putSession = async (clean: boolean, durable: number): Promise<void> => {
     const chunk = tables.chunk()
+    chunk.system('pool', { uuid: header.uuid } satisfies PoolRow) // as it was, should it have been damaged
+    chunk.removeDamaged()
     chunk.system('session', { session, bootId, clean: clean && !cut, cut, durable } satisfies SessionRow)
     await chunk.done()
   }

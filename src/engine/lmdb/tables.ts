@@ -5,7 +5,7 @@
  *   rows     key -> kind u8 (1 value, 2 counters, 3 bits) and the value, the slots (i64 each), or the bitmap
  *   events   session u32, number u48 (big-endian) -> the change event's bytes
  *   answers  place u16 (big-endian): how many were added before, modulo 4,096 -> count u64, session u32, id u8 + bytes, result
- *   system   'pool', 'session', 'checkpoint' -> version u8 (1), then JSON: few, and read at opening only
+ *   system   'pool', 'session', 'checkpoint' -> version u8 (1), then JSON: few, and read at opening only. Each is there twice
  */
 import { createRequire } from 'node:module'
 import type { Database, RootDatabase, Transaction } from 'lmdb'
@@ -20,6 +20,7 @@ import { mapBytes, precheck } from './precheck.js'
 import { CHECKSUM_BYTES, entryFrom, hashOfKey, isSealed, seal, sealed } from './stored.js'
 
 export const FORMAT_VERSION = 1
+const COPY = '.copy' // behind the name of a system row: its second copy, written with the first
 
 /** Writes of one chunk; they are in LMDB, durably, when `done` resolves. */
 export interface Chunk {
@@ -28,7 +29,8 @@ export interface Chunk {
   remove(key: Key): void
   event(session: number, n: number, stored: Slice): void
   removeEvent(key: string): void
-  removeAnswer(key: string): void
+  /** Events and answers that were read and skipped as damaged. */
+  removeDamaged(): void
   answer(count: number, answer: Answer): void
   system(name: string, value: object): void
   done(): Promise<void>
@@ -140,12 +142,23 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
   const pinned = purpose === 'read' ? env.useReadTransaction() : undefined
   const within = pinned === undefined ? undefined : { transaction: pinned }
 
+  const skipped: DamagedRow[] = []
+
   /** How many bytes of what LMDB gave are the value; -1: damaged, and to be skipped. */
   function valueBytes(table: DamagedRow['table'], key: string, stored: Uint8Array): number {
     if (isSealed(stored as Buffer, stored.length, hashOfKey(key))) return stored.length - CHECKSUM_BYTES
     const row = { table, key }
-    if (onDamaged(row) === 'skip') return -1
+    if (onDamaged(row) === 'skip') {
+      if (table === 'events' || table === 'answers') skipped.push(row)
+      return -1
+    }
     throw new DamagedError(`In ${path}, ${rowName(row)} is damaged`)
+  }
+
+  /** A system row that is whole. */
+  function systemBytes(key: string): Buffer | undefined {
+    const stored = systems.getBinary(key, within) // valid until the next get
+    return stored !== undefined && isSealed(stored, stored.length, hashOfKey(key)) ? Buffer.from(stored.subarray(0, stored.length - CHECKSUM_BYTES)) : undefined
   }
 
   function cursor(from: Key, to: Key, reverse: boolean): Cursor {
@@ -210,13 +223,15 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
       return found.map((f) => f.answer)
     },
     system(name) {
-      const stored = systems.getBinary(name, within)
-      if (stored === undefined) return undefined
-      const bytes = valueBytes('system', name, stored)
-      if (bytes < 0) return undefined
+      let stored = systemBytes(name)
+      if (stored === undefined) {
+        stored = systemBytes(name + COPY)
+        if (stored === undefined) return undefined
+        onDamaged({ table: 'system', key: name }) // its copy will do
+      }
       if (stored[0] > FORMAT_VERSION) throw new EngineError('ENGINE_NEWER_FORMAT', `The pool's system row ${name} has format ${stored[0]}, this Ogee knows up to ${FORMAT_VERSION}: install a later version.`)
       try {
-        return JSON.parse(stored.toString('utf8', 1, bytes))
+        return JSON.parse(stored.toString('utf8', 1))
       } catch (e) {
         throw damaged(`The system row ${name} is no JSON`, e)
       }
@@ -239,7 +254,9 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
           const key = eventKey(session, n)
           wait(events.put(key, valueAt(sealedSlice(key, stored))))
         },
-        removeAnswer: (key) => wait(answers.remove(key)),
+        removeDamaged() {
+          for (const { table, key } of skipped.splice(0)) wait((table === 'events' ? events : answers).remove(key))
+        },
         answer(count, answer) {
           const head = Buffer.alloc(13)
           const v = viewOf(head)
@@ -249,7 +266,9 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
           const key = numberKey(count % ANSWERS_LIMIT, 2)
           wait(answers.put(key, sealed(key, [head, Buffer.from(answer.requestId, 'latin1'), answer.result])))
         },
-        system: (name, value) => wait(systems.put(name, sealed(name, [Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))]))),
+        system(name, value) {
+          for (const key of [name, name + COPY]) wait(systems.put(key, sealed(key, [Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))])))
+        },
         done: async () => void (await Promise.all(waiting))
       }
     },
