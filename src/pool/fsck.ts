@@ -66,7 +66,7 @@ export interface FsckReport {
 }
 
 /** Kinds of rows that no other row can tell: they are not given up. */
-const KEPT_KINDS = 'EHMNP'
+const KEPT_KINDS = 'EHMNPVW'
 const BYTES_KINDS = 'EHP'
 
 /** The pool that is looked at. */
@@ -234,7 +234,7 @@ async function lookAt(engine: Engine, { options, damaged }: Patient, superblock:
 
 /** What nobody else looks at, for its checksums: snapshots, the copy of the superblock, the change log. */
 async function readRest(engine: Engine, reader: Reader): Promise<void> {
-  for (const kind of 'NS') await reader.scan({ from: kind, to: String.fromCharCode(kind.charCodeAt(0) + 1), limit: Infinity })
+  for (const kind of 'NSVW') await reader.scan({ from: kind, to: String.fromCharCode(kind.charCodeAt(0) + 1), limit: Infinity })
   for (let session = 1; session <= engine.session; session++) {
     for (let from = 1, more = true; more; ) {
       const events = await engine.changes(session, from, EVENTS_AT_ONCE)

@@ -19,6 +19,8 @@ export interface Durability {
   committed(): void
   /** Everything that is in the log now. Rejects with EIO. */
   sync(): Promise<void>
+  /** The same, and the mark says so. */
+  rest(): Promise<void>
   stop(): void
 }
 
@@ -92,6 +94,10 @@ export function makeDurability({ log, clock, write, fail }: DurabilityOptions): 
     dirtyBytes: () => log.point().address - durable.address,
     committed: arm,
     sync,
+    async rest() {
+      await sync()
+      await mark()
+    },
     stop: () => timer?.stop()
   }
 }

@@ -29,7 +29,7 @@ import type { OnDamaged } from './tables.js'
 import { noSink } from './inspect.js'
 import { makeLayers } from './layers.js'
 import type { Layers } from './layers.js'
-import { makeLog, recordAt, replayLog } from './log.js'
+import { makeLog, readMark, recordAt, replayLog } from './log.js'
 
 export { systemIo }
 export type { LogIo }
@@ -135,7 +135,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     const replayed = replayLog(io, fd, header, checkpoint, replaySink(layers, addAnswer))
     // a writer may be at work: the log from our mark on is whole until a later mark, and after that until its first record is overwritten
     // closed in order, and all of it is here: nothing can lie behind
-    const behind = before.clean && replayed.end.seq >= before.durable ? undefined : lookBehind(io, fd, header, checkpoint, replayed.end, before)
+    const behind = before.clean && replayed.end.seq >= Math.max(before.durable, readMark(io, fd, header)) ? undefined : lookBehind(io, fd, header, checkpoint, replayed.end, before)
     let isDamaged = behind !== undefined && isDamage(replayed.end, behind, sameBoot)
     if (isDamaged && readOnly) isDamaged = replayLog(io, fd, header, replayed.end, noSink).records === 0 // a writer may have gone on
     const isWhole = !readOnly || !tables.hasMoved('checkpoint') || (replayed.records > 0 && recordAt(io, fd, header, checkpoint.address) === first)
@@ -268,7 +268,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
       if (!readOnly && failedWhy === undefined) {
         await checkpoints.run()
         closed = true
-        await durability.sync() // of what came during the checkpoint; it stays in the log
+        await durability.rest() // with what came during the checkpoint; it stays in the log
         await putSession(true, durability.durableSeq())
       }
     } finally {

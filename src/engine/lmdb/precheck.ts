@@ -3,7 +3,9 @@
  * environment twice), so that every reason that we can know of is looked at first, and told in a sentence:
  * meta pages that are none, a file shorter than its pages (a read beyond its end is a SIGBUS), rights, room, address space.
  *
- * A meta page: 18 flags u16 (8: meta)   24 magic u32   28 version u32   48 page size u32   144 last page u64   152 transaction u64
+ * A meta page: 18 flags u16 (8: meta)   24 magic u32   28 version u32   40 size of the map u64   144 last page u64   152 transaction u64
+ * and of two trees (free pages at 48, tables at 96): 0 page size u32   4 flags u16   6 depth u16   8 pages u64 (inner, leaf, large)
+ * 40 root u64
  */
 import { accessSync, closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,10 +16,14 @@ const META_FLAG = 8
 const META_MAGIC = 0xbeefc0de
 const META_VERSION = 2 // of the LMDB inside lmdb 3
 const META_BYTES = 160
+const TREES_AT = [48, 96]
+const DEPTH_MAX = 32
+const NO_ROOT = 2 ** 64
 /** A transaction may end with pages that it took and gave back: they are free and were never written. */
 const FREE_PAGES_MAX = 256
 const ROOM_BYTES = 1024 * 1024
 const MAP_BYTES = 2 ** 40
+const MAPS_MAX = 2 ** 44 // of earlier and later versions
 
 const damaged = (what: string): EngineError => new EngineError('ENGINE_ROWS_DAMAGED', `${what}: run ogee fsck on the pool.`)
 
@@ -54,6 +60,15 @@ export function precheck(path: string, purpose: 'make' | 'read' | 'write'): void
   }
 }
 
+/** Whether a tree of so many pages can be. */
+function isTree(v: DataView, at: number, lastPage: number): boolean {
+  const root = getU64(v, at + 40)
+  const depth = v.getUint16(at + 6, true)
+  const hasRoot = root < NO_ROOT
+  return hasRoot === depth > 0 && depth <= DEPTH_MAX && (!hasRoot || (root >= 2 && root <= lastPage)) &&
+    [8, 16, 24].every((pages) => getU64(v, at + pages) <= lastPage)
+}
+
 /** How many pages of the newest transaction lie behind the end of the file, and how long it would be with them. */
 function checkMetaPages(fd: number, data: string): { readonly missing: number; readonly bytes: number } {
   const { size } = fstatSync(fd)
@@ -62,6 +77,7 @@ function checkMetaPages(fd: number, data: string): { readonly missing: number; r
   let lastPage = 0
   let newest = -1
   let pageBytes = 0
+  const flags: string[] = []
   for (let i = 0; i < 2; i++) {
     if (readSync(fd, page, 0, META_BYTES, at) !== META_BYTES) throw damaged(`${data} is too short`)
     const v = viewOf(page)
@@ -71,11 +87,14 @@ function checkMetaPages(fd: number, data: string): { readonly missing: number; r
     pageBytes = v.getUint32(48, true)
     if (pageBytes < 512 || pageBytes > 65536) throw damaged(`${data} has a wrong page size`)
     const transaction = getU64(v, 152)
+    if (getU64(v, 40) > MAPS_MAX || !TREES_AT.every((tree) => isTree(v, tree, getU64(v, 144)))) throw damaged(`A first page of ${data} says what cannot be`)
+    flags.push(TREES_AT.map((tree) => v.getUint16(tree + 4, true)).join())
     if (transaction > newest) {
       newest = transaction
       lastPage = getU64(v, 144)
     }
     at = pageBytes
   }
+  if (flags[0] !== flags[1]) throw damaged(`The first pages of ${data} contradict each other`)
   return { missing: Math.max(0, (lastPage + 1) - Math.floor(size / pageBytes)), bytes: (lastPage + 1) * pageBytes }
 }

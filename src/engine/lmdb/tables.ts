@@ -20,6 +20,7 @@ import { mapBytes, precheck } from './precheck.js'
 import { CHECKSUM_BYTES, entryFrom, hashOfKey, isSealed, seal, sealed } from './stored.js'
 
 export const FORMAT_VERSION = 1
+const UNMASK_TURNS = 1000
 const COPY = '.copy' // behind the name of a system row: its second copy, written with the first
 
 /** Writes of one chunk; they are in LMDB, durably, when `done` resolves. */
@@ -96,6 +97,15 @@ const eventKey = (session: number, n: number): string => numberKey(session, 4) +
 
 export const damaged = (what: string, cause?: unknown): EngineError =>
   new EngineError('ENGINE_ROWS_DAMAGED', `${what}: run ogee fsck on the pool.`, cause)
+
+/** Why a commit of LMDB failed: for some of its promises lmdb says so in another one. */
+async function unmasked(e: unknown): Promise<unknown> {
+  if (!(e instanceof Error) || !('commitError' in e)) return e
+  let why: unknown
+  Promise.resolve(e.commitError).catch((cause: unknown) => (why = cause)) // told soon, but not for certain
+  for (let turn = 0; turn < UNMASK_TURNS && why === undefined; turn++) await new Promise((resolve) => setImmediate(resolve))
+  return why instanceof Error ? why : e
+}
 
 /** Loaded with the first pool that is opened: commands that only ask a daemon start in a third less time. */
 const lmdb = (): typeof import('lmdb') => createRequire(import.meta.url)('lmdb') as typeof import('lmdb')
@@ -269,7 +279,13 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
         system(name, value) {
           for (const key of [name, name + COPY]) wait(systems.put(key, sealed(key, [Buffer.from([FORMAT_VERSION]), Buffer.from(JSON.stringify(value))])))
         },
-        done: async () => void (await Promise.all(waiting))
+        async done() {
+          try {
+            await Promise.all(waiting)
+          } catch (e) {
+            throw await unmasked(e)
+          }
+        }
       }
     },
     eventsCount: () => (events.getStats() as { entryCount: number }).entryCount,
