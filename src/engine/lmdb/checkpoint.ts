@@ -192,7 +192,7 @@ export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
 
   /** No space is a state that may pass; anything else that LMDB says means that its file cannot be relied on. */
   function judged(e: unknown): unknown {
-    const noSpace = e instanceof Error && (/ENOSPC|No space|MDB_MAP_FULL/.test(e.message) || ('code' in e && e.code === ERRNO.ENOSPC))
+    const noSpace = e instanceof Error && (/ENOSPC|No space|MDB_MAP_FULL/.test(e.message) || ('code' in e && (e.code === ERRNO.ENOSPC || e.code === 'ENOSPC')))
     return noSpace ? e : fail(`LMDB: ${e instanceof Error ? e.message : String(e)}`)
   }
 

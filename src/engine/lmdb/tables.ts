@@ -7,9 +7,10 @@
  *   answers  place u16 (big-endian): how many were added before, modulo 4,096 -> count u64, session u32, id u8 + bytes, result
  *   system   'pool', 'session', 'checkpoint' -> version u8 (1), then JSON: few, and read at opening only. Each is there twice
  */
+import { statfsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import type { Database, RootDatabase, Transaction } from 'lmdb'
-import { get64, set64, viewOf } from '../../sys/index.js'
+import { ERRNO, get64, PosixError, set64, viewOf } from '../../sys/index.js'
 import { ANSWERS_LIMIT } from '../answers.js'
 import type { Answer } from '../answers.js'
 import type { ChangeEvent, Key } from '../engine.js'
@@ -98,6 +99,15 @@ const eventKey = (session: number, n: number): string => numberKey(session, 4) +
 export const damaged = (what: string, cause?: unknown): EngineError =>
   new EngineError('ENGINE_ROWS_DAMAGED', `${what}: run ogee fsck on the pool.`, cause)
 
+/** A failed commit has a promise beside it; nobody need hear of either twice. */
+const hushed = (e: unknown): void => {
+  if (e instanceof Error && 'commitError' in e) Promise.resolve(e.commitError).catch(hushed)
+}
+/** What LMDB makes of a write that the disk took in part only. */
+const isShort = (e: unknown): boolean => e instanceof Error && (('code' in e && e.code === ERRNO.EIO) || /Commit failed/.test(e.message))
+/** Of the host's disk; with less, a short write is taken for the want of it. More than LMDB writes at once. */
+const ROOM_BYTES = 16 * 1024 * 1024
+
 /** Why a commit of LMDB failed: for some of its promises lmdb says so in another one. */
 async function unmasked(e: unknown): Promise<unknown> {
   if (!(e instanceof Error) || !('commitError' in e)) return e
@@ -108,7 +118,16 @@ async function unmasked(e: unknown): Promise<unknown> {
 }
 
 /** Loaded with the first pool that is opened: commands that only ask a daemon start in a third less time. */
-const lmdb = (): typeof import('lmdb') => createRequire(import.meta.url)('lmdb') as typeof import('lmdb')
+function lmdb(): typeof import('lmdb') {
+  if (!process.listeners('unhandledRejection').includes(lmdbsOwn)) process.on('unhandledRejection', lmdbsOwn)
+  return createRequire(import.meta.url)('lmdb') as typeof import('lmdb')
+}
+
+/** lmdb makes a promise for each turn of writes that it gives nobody: when a commit fails it would end the process. Ours tell of the same. */
+function lmdbsOwn(e: unknown): void {
+  if (!(e instanceof Error && 'commitError' in e)) throw e
+  hushed(e)
+}
 
 /** A row that LMDB holds and whose checksum is wrong. */
 export interface DamagedRow {
@@ -153,6 +172,10 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
   const within = pinned === undefined ? undefined : { transaction: pinned }
 
   const skipped: DamagedRow[] = []
+  const roomBytes = (): number => {
+    const { bavail, bsize } = statfsSync(path)
+    return bavail * bsize
+  }
 
   /** How many bytes of what LMDB gave are the value; -1: damaged, and to be skipped. */
   function valueBytes(table: DamagedRow['table'], key: string, stored: Uint8Array): number {
@@ -254,7 +277,9 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
     chunk() {
       const waiting: Promise<unknown>[] = []
       const wait = (written: Promise<unknown>): void => {
-        if (waiting[waiting.length - 1] !== written) waiting.push(written) // all writes of a turn share one promise
+        if (waiting[waiting.length - 1] === written) return // all writes of a turn share one promise
+        waiting.push(written)
+        written.catch(hushed) // done() tells
       }
       return {
         put: (key, stored) => wait(rows.put(key, valueAt(sealedSlice(key, stored)))),
@@ -283,7 +308,8 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
           try {
             await Promise.all(waiting)
           } catch (e) {
-            throw await unmasked(e)
+            const why = await unmasked(e)
+            throw isShort(why) && roomBytes() < ROOM_BYTES ? new PosixError('ENOSPC', `the disk under ${path} is full`) : why
           }
         }
       }
