@@ -312,6 +312,7 @@ async function giveUpRows(engine: Engine, { damaged, options }: Patient): Promis
     damaged.delete(name)
     options.did(0, row.table === 'system' ? `${name} is written anew` : `${name} is given up`)
   }
+  if (damaged.size < before) await engine.checkpoint() // until then a scan meets them below what hides them
   return damaged.size < before
 }
 

@@ -272,6 +272,28 @@ describe('fsck of damaged files', () => {
       assert.deepEqual((await fsck(folder)).said, [])
     }
   })
+  test('a row with a wrong checksum is told, gives EIO, and is given up by a repair', { timeout: 60_000 }, async () => {
+    const folder = copy()
+    const file = join(folder, 'meta', 'data.mdb')
+    const rows = readFileSync(file)
+    let flipped = 0
+    for (let at = rows.indexOf(SMALL); at >= 0; at = rows.indexOf(SMALL, at + 1), flipped++) scribble(file, at, Buffer.from('S'))
+    assert.ok(flipped > 0)
+    assert.match((await fsck(folder)).said.join(), /row "I" 49[0-9a-f]{16} is damaged/)
+    const told: string[] = []
+    const pool = await openPool(folder, { ...parts, vfs: {}, note: () => undefined, damaged: (row) => void told.push(row) })
+    for (let i = 0; i < 2; i++) await assert.rejects(async () => pool.vfs.getattr(ctx, made.small, 0), (e) => e instanceof Error && 'code' in e && e.code === 'EIO')
+    assert.equal((await pool.vfs.getattr(ctx, made.large, 0)).sizeBytes, LARGE.length)
+    await pool.close()
+    assert.deepEqual(told, [`row "I" 49${made.small.toString(16).padStart(16, '0')}`])
+    const repaired = await fsck(folder, true)
+    assert.ok(repaired.actions.some((what) => /row "I" .* is given up/.test(what)), repaired.actions.join())
+    assert.equal(repaired.left, 0, JSON.stringify(repaired))
+    assert.deepEqual((await fsck(folder)).said, [])
+    const after = await openPool(folder, { ...parts, vfs: {}, note: () => undefined })
+    assert.deepEqual(sorted(await listing(after)), sorted(but({ '/dir/small': undefined })))
+    await after.close()
+  })
   test('one copy of the space\'s header, and both', { timeout: 60_000 }, async () => {
     for (const [copies_, finds] of [[[0], /1 damaged copy/], [[4096], /1 damaged copy/], [[0, 4096], /has a damaged header/]] as const) {
       const folder = copy()
