@@ -212,7 +212,11 @@ export function negotiate<E extends Export>(exports: Exports<E>, tls: TlsUse): N
 
   return {
     greeting: Buffer.concat([u32(INIT_HIGH), u32(INIT_LOW), u32(OPTION_HIGH), u32(OPTION_LOW), u16(FIXED_NEWSTYLE | NO_ZEROES)]),
-    needs: (there) => (!begun ? 4 : there.length < OPTION_HEADER_BYTES ? OPTION_HEADER_BYTES : OPTION_HEADER_BYTES + Math.min(there.readUInt32BE(12), OPTION_MAX_BYTES + 1)),
+    needs(there) {
+      if (!begun) return 4
+      const length = there.length < OPTION_HEADER_BYTES ? 0 : there.readUInt32BE(12)
+      return OPTION_HEADER_BYTES + (length > OPTION_MAX_BYTES ? 0 : length) // what is too long is refused by its header
+    },
     async step(message) {
       if (!begun) return start(message)
       if (message.readUInt32BE(0) !== OPTION_HIGH || message.readUInt32BE(4) !== OPTION_LOW) return { kind: 'end', reply: undefined, why: 'what came is no option' }
