@@ -13,10 +13,13 @@ export interface Figure {
   readonly samples: readonly number[]
 }
 
+/** Who is the measure: passthrough_ll and qemu-nbd as the better of their forms. */
+export type Measure = 'pt' | 'disk' | 'nbdkit' | 'qemu'
+
 /** What a work should reach: a ratio of times, a ratio of rates, or a plain bound on our own figure. */
 export type Goal =
-  | { readonly time: number; readonly of: 'pt' | 'disk' }
-  | { readonly rate: number; readonly of: 'pt' | 'disk' }
+  | { readonly time: number; readonly of: Measure }
+  | { readonly rate: number; readonly of: Measure }
   | { readonly atMost: number }
 
 export interface Verdict {
@@ -50,7 +53,7 @@ export function betterOf<T extends { readonly figure?: Figure }>(a: T | undefine
   return less === (better === 'less') ? a : b
 }
 
-export function judge(goal: Goal, better: Better, figures: { readonly ours?: Figure; readonly pt?: Figure; readonly disk?: Figure }): Verdict {
+export function judge(goal: Goal, better: Better, figures: { readonly ours?: Figure } & Readonly<Partial<Record<Measure, Figure>>>): Verdict {
   const { ours } = figures
   if ('atMost' in goal) {
     const reached = ours?.median

@@ -63,8 +63,8 @@ export interface Work {
   readonly unit: 'us' | 's' | 'ms' | 'MiB/s' | '1/s' | 'MiB' | 'x'
   readonly better: Better
   readonly goals: readonly Goal[]
-  /** Kinds of peers that take part; all unless told. */
-  readonly peers?: readonly ('ogee' | 'pt' | 'disk' | 'also')[]
+  /** Kinds of peers that take part; all but other NBD servers unless told. */
+  readonly peers?: readonly ('ogee' | 'pt' | 'disk' | 'also' | 'nbd')[]
   /** What passthrough_ll lies on: the disk, or memory. */
   readonly ptOver?: 'disk' | 'memory'
   /** Only with --full. */

@@ -2,4 +2,5 @@
 export type { Kind, Mounted, Over, Peer } from './peer.js'
 export { ogeePeer } from './ogee.js'
 export { buildPassthrough, passthroughPeer } from './passthrough.js'
+export { nbdPeers } from './nbd.js'
 export { alsoPeer, diskPeer } from './folder.js'
