@@ -22,8 +22,10 @@ mkdir -p "$(dirname "$pool")" "$dir"
 if "$ogee" status "$pool" 2>/dev/null | grep -qF "mounted at  $dir "; then
   echo "It is mounted already."
 else
-  "$ogee" mount "$pool" "$dir"
+  "$ogee" mount "$pool" "$dir" --nbd
 fi
+"$ogee" volume info "$pool" disk >/dev/null 2>&1 || "$ogee" volume create "$pool" disk --size 10G
+echo "The volume disk is at nbd+unix:///disk?socket=$pool/nbd.sock for any NBD client."
 if [[ -t 0 && -t 1 && ${CI:-} == '' ]]; then
   echo "This shell is in $dir, a file system of its own: what you do here lands in the pool $pool."
   echo "Leave it with exit; that unmounts. \`ogee\` is in PATH."

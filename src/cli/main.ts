@@ -27,7 +27,7 @@ const HELPER_NAMES = new Set(['mount.ogee', 'mount.fuse.ogee'])
 
 function makeProgram(): Command {
   const program = new Command('ogee')
-    .description('Ogee: a low-latency file system that lives in one folder.')
+    .description('Ogee: a low-latency file system and block store that lives in one folder.')
     .version(`ogee ${version()}`, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help for a command')
