@@ -45,6 +45,7 @@ export interface Nbd {
   close(): Promise<void>
 }
 
+const BACKLOG = 4096
 const CLOSE_MS = 10_000
 const KEEP_ALIVE_MS = 60_000
 
@@ -108,7 +109,7 @@ export function openNbd(o: NbdOptions): Nbd {
       try {
         await new Promise<void>((resolve, reject) => {
           server.once('error', reject)
-          server.listen(address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port }, resolve)
+          server.listen({ ...(address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port }), backlog: BACKLOG }, resolve)
         })
       } finally {
         process.umask(before)
