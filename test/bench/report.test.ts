@@ -61,17 +61,30 @@ test('a report file reads back as it was written, and anything else is refused w
   }
 })
 
-const later = (ogeeStat: number, ogeeRead: number) => report([
-  result(stat, [of('ogee', 'ogee', ogeeStat), of('pt -s', 'pt', 104), of('disk', 'disk', 1.5)]),
+const later = (ogeeStat: number, ogeeRead: number, diskStat = 1, ptStat = 104) => report([
+  result(stat, [of('ogee', 'ogee', ogeeStat), of('pt -s', 'pt', ptStat), of('disk', 'disk', diskStat)]),
   result(read, [of('ogee', 'ogee', ogeeRead)]),
 ])
-test('the guard: 10 % worse in the direction of the work, with what happened to the others', () => {
-  assert.deepEqual(worseThan(first, later(42, 140)), ['2 works compared with Ogee abc1234 of 2026-01-01 00:00 UTC: none is 10 % worse or more.'])
+const none = '2 works compared with Ogee abc1234 of 2026-01-01 00:00 UTC: none is 10 % worse or more.'
+
+test('the guard: 10 % worse in the direction of the work, beside the same peers of the same run', () => {
+  assert.deepEqual(worseThan(first, later(42, 140)), [none])
   assert.deepEqual(worseThan(first, later(46.8, 120)), [
-    'stat: 39.0 -> 46.8 us, 20 % slower (pt -s as before, disk 50 % slower)',
-    'read: 150 -> 120 1/s, 25 % slower',
+    'stat: 20 % slower, 39.0 -> 46.8 us (0.375x -> 0.450x of pt, 39.0x -> 46.8x of disk)',
+    'read: 25 % slower, 150 -> 120 1/s',
     '2 works compared with Ogee abc1234 of 2026-01-01 00:00 UTC: 2 are 10 % worse or more.',
   ])
+})
+
+test('the guard: a slower day makes everybody slower; a faster one hides nothing', () => {
+  assert.deepEqual(worseThan(first, later(78, 150, 2, 208)), [none])
+  assert.match(worseThan(first, later(39, 150, 0.5, 52))[0], /^stat: 100 % slower, 39.0 -> 39.0 us/)
+})
+
+test('the guard: rounds that overlap are told', () => {
+  const noisy = (...samples: number[]) => report([result(stat, [of('ogee', 'ogee', ...samples)])])
+  assert.match(worseThan(noisy(10, 20, 30), noisy(15, 25, 35))[0], /25 % slower, 20.0 -> 25.0 us \(the rounds overlap\)/)
+  assert.doesNotMatch(worseThan(noisy(10, 11, 12), noisy(15, 25, 35))[0], /overlap/)
 })
 
 test('the guard: a figure that is gone is worse; other sizes are not compared; another machine is named', () => {
