@@ -133,9 +133,7 @@ async function act({ fd }: Held, s: Step): Promise<string | number> {
       const bytes = Buffer.alloc(s.length, s.fill)
       if (s.offset !== 'end') return `${await pwrite(fd(s.node), bytes, s.length, s.offset)} written`
       const appending = await openat(AT_FDCWD, `/proc/self/fd/${fd(s.node)}`, O_RDWR | O_APPEND, 0)
-      const written = await pwrite(appending, bytes, s.length, 0)
-      await close(appending)
-      return `${written} written`
+      return `${await pwrite(appending, bytes, s.length, 0).finally(() => close(appending))} written`
     }
     case 'truncate': await ftruncate(fd(s.node), s.size); return 'ok'
     case 'punch': await fallocate(fd(s.node), PUNCH_KEEP, s.offset, s.length); return 'ok'
@@ -159,13 +157,16 @@ async function entriesOf(folder: number): Promise<[string, number][]> {
   const found: [string, number][] = []
   const buf = Buffer.alloc(4096)
   const fd = await openat(folder, '.', O_DIRECTORY, 0)
-  for (let length = await getdents64(fd, buf, buf.length); length > 0; length = await getdents64(fd, buf, buf.length)) {
-    for (let at = 0; at < length; at += buf.readUInt16LE(at + 16)) { // struct linux_dirent64: ino, off, reclen, type, name
-      const name = buf.toString('latin1', at + 19, buf.indexOf(0, at + 19))
-      if (name !== '.' && name !== '..') found.push([name, Number(buf.readBigUInt64LE(at))])
+  try {
+    for (let length = await getdents64(fd, buf, buf.length); length > 0; length = await getdents64(fd, buf, buf.length)) {
+      for (let at = 0; at < length; at += buf.readUInt16LE(at + 16)) { // struct linux_dirent64: ino, off, reclen, type, name
+        const name = buf.toString('latin1', at + 19, buf.indexOf(0, at + 19))
+        if (name !== '.' && name !== '..') found.push([name, Number(buf.readBigUInt64LE(at))])
+      }
     }
+  } finally {
+    await close(fd)
   }
-  await close(fd)
   return found
 }
 
