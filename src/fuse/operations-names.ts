@@ -48,6 +48,7 @@ function answerCreated(s: Session, r: Request, created: Created): void {
  */
 export function fileFlags(s: Session, openFlags: number, opened: Opened): number {
   if (s.opens && (openFlags & O_DIRECT) !== 0 && s.directIo) return p.FOPEN_DIRECT_IO | p.FOPEN_PARALLEL_DIRECT_WRITES
+  if (opened.isDirect === true) return p.FOPEN_DIRECT_IO | p.FOPEN_PARALLEL_DIRECT_WRITES
   return opened.keepCache ? p.FOPEN_KEEP_CACHE : 0
 }
 

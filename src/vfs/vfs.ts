@@ -70,6 +70,8 @@ export interface Opened {
   readonly handle: Handle
   /** Bits the door may pass to its client: the kernel may keep its cached pages; may cache the directory. */
   readonly keepCache: boolean
+  /** Nothing of it goes through the kernel's cache. */
+  readonly isDirect?: true
 }
 export interface Created extends Opened {
   readonly attr: Attr

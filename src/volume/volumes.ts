@@ -56,6 +56,8 @@ export interface OpenVolume {
   readonly name: string
   /** As it is now. */
   readonly sizeBytes: number
+  /** Takes the lease now; throws as a change would. */
+  claim(): void
   /** Why it could not be changed now: another client writes, or took over. */
   readonly refusal: string | undefined
   read(offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<number>
@@ -242,6 +244,7 @@ function handleOf(data: Data, engine: Engine, ctx: Context, volume: Shared, clie
     get sizeBytes() {
       return volume.sizeBytes
     },
+    claim: take,
     get refusal() {
       return refusalOf(volume, client)
     },

@@ -6,7 +6,7 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
-import { isAlive, makePlace, ogeePath, run, until } from './place.js'
+import { isAlive, makePlace, needsRoot, ogeePath, run, until } from './place.js'
 import type { Place } from './place.js'
 
 const MIB = 1024 ** 2
@@ -227,4 +227,46 @@ test('with a mount: volumes made later are served, umount ends it all', async (t
   assert.match((await ogee('nbd', pool, 'nobody')).err, /There is no volume nobody/)
   await ok(ogee('umount', dir))
   assert.equal(statSync(join(top, 'sockets/a'), { throwIfNoEntry: false }), undefined)
+})
+
+test('attached: a block device with ext4 on it, refused while in use, whole after a kill -9 of the daemon', { skip: needsRoot }, async (t) => {
+  const s = await serve(t, { v: '64M' })
+  const dir = s.folder('ext4')
+  const attach = async (): Promise<string> => (await ok(s.ogee('volume', 'attach', s.pool, 'v'))).trim()
+  let device = await attach()
+  t.after(() => run('losetup', ['-d', device]))
+  try {
+    await ok(run('mkfs.ext4', ['-q', device]))
+    await ok(run('mount', [device, dir]))
+    await ok(run('cp', ['-r', 'src', dir], { cwd: process.cwd() }))
+    await ok(run('sync', ['-f', dir]))
+    assert.match((await s.ogee('volume', 'detach', s.pool, 'v')).err, /is in use: unmount/)
+    assert.match((await s.ogee('volume', 'attach', s.pool, 'v')).err, /attached already/)
+    assert.match((await s.ogee('volume', 'rm', s.pool, 'v')).err, /is in use by pid/)
+    assert.match((await s.ogee('nbd', s.pool, '--stop')).err, /attached: .*detach/)
+    assert.notEqual((await run('dd', ['if=/dev/zero', `of=${s.pool}/volumes/v`, 'count=1'])).code, 0, 'one writer')
+    await ok(s.ogee('volume', 'resize', s.pool, 'v', '--size', '80M'))
+    assert.equal((await ok(run('blockdev', ['--getsize64', device]))).trim(), String(80 * MIB))
+
+    const pid = await s.pid()
+    process.kill(pid, 'SIGKILL')
+    await until(() => !isAlive(pid), 'it is dead')
+    await run('umount', ['-l', dir])
+    await ok(run('losetup', ['-d', device]))
+    await ok(s.ogee('nbd', s.pool))
+    device = await attach()
+    await ok(run('mount', [device, dir])) // replays its journal
+    await ok(run('diff', ['-r', 'src', join(dir, 'src')], { cwd: process.cwd() }))
+    await ok(run('umount', [dir]))
+    await ok(run('e2fsck', ['-fn', device]))
+    await ok(s.ogee('volume', 'detach', s.pool, 'v'))
+    assert.match((await s.ogee('volume', 'detach', s.pool, 'v')).err, /is not attached here/)
+    await ok(s.ogee('nbd', s.pool, '--stop'))
+    assert.equal(statSync(join(s.pool, 'volumes'), { throwIfNoEntry: false }), undefined)
+    await ok(s.ogee('fsck', s.pool))
+  } finally {
+    await run('umount', ['-l', dir])
+    await s.ogee('volume', 'detach', s.pool, 'v')
+    await s.stop()
+  }
 })

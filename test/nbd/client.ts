@@ -33,6 +33,7 @@ export function memoryVolume(sizeBytes: number): MemoryVolume {
   const units = (offset: number, length: number): number[] => Array.from({ length: Math.ceil((offset + length) / 512) - Math.floor(offset / 512) }, (_, i) => Math.floor(offset / 512) + i)
   const volume: MemoryVolume = {
     bytes, gate: undefined, fail: undefined, flushes: 0, opens: 0, calls: [], refused: undefined, name: 'v', sizeBytes,
+    claim: () => undefined,
     get refusal() {
       return volume.refused
     },

@@ -1,14 +1,18 @@
 /** `ogee volume`: block volumes of a pool, mounted or not: made, listed, resized, renamed, removed. */
+import { join } from 'node:path'
 import Table from 'cli-table3'
 import type { Command } from 'commander'
 import type { VolumeInfo } from '../../volume/index.js'
 import { checkVolumeName, checkVolumeSize } from '../../volume/index.js'
-import { askVolumes } from '../daemon/client.js'
+import { Refusal } from '../../pool/index.js'
+import { announceSize, attach, detach, volumeFile } from '../attaching.js'
+import { askCall, askVolumes } from '../daemon/client.js'
 import { locate } from '../locate.js'
 import { bytesText, PLAIN_TABLE, say } from '../output.js'
 import { parseSize } from '../sizes.js'
 import { askClosed, volumeRefusal } from '../volume-asks.js'
 import type { VolumeAnswer, VolumeAsk } from '../volume-asks.js'
+import { nbdSpec, startNbd } from './nbd.js'
 
 interface Flags {
   readonly json?: boolean
@@ -47,16 +51,39 @@ export const addVolume = (program: Command): void => {
       const isMore = flags.size!.startsWith('+')
       const size = parseSize(isMore ? flags.size!.slice(1) : flags.size!) + (isMore ? (await ask(path, { do: 'info', name })).volumes[0].sizeBytes : 0)
       checkVolumeSize(size)
-      show(flags, await ask(path, { do: 'resize', name, size, cut: flags.shrink === true ? 'cut' : 'keep' }), (v) => `Volume ${v.name} has ${bytesText(v.sizeBytes)} now.`)
+      const resized = await ask(path, { do: 'resize', name, size, cut: flags.shrink === true ? 'cut' : 'keep' })
+      announceSize(volumeFile(join(locate(path).pool, 'volumes'), name), name)
+      show(flags, resized, (v) => `Volume ${v.name} has ${bytesText(v.sizeBytes)} now.`)
     }))
   add('rename', [['<NAME>', 'the volume'], ['<NEW>', 'its new name']], 'rename a volume').action((path: string, name: string, to: string, flags: Flags) => refusing(async () => {
     checkVolumeName(to)
     show(flags, await ask(path, { do: 'rename', name, to }), (v) => `Volume ${name} is ${v.name} now.`)
   }))
+  add('attach', [['<NAME>', 'the volume']], 'make a volume a block device of this machine (a loop device)').action((path: string, name: string, flags: Flags) => refusing(async () => {
+    await ask(path, { do: 'info', name })
+    const device = attach(volumeFile(await folderOf(path), name), name)
+    say(flags.json === true ? JSON.stringify({ volume: name, device }) : device)
+  }))
+  add('detach', [['<NAME>', 'the volume']], 'take that block device away').action((path: string, name: string, flags: Flags) => refusing(async () => {
+    const device = detach(volumeFile(join(locate(path).pool, 'volumes'), name), name)
+    say(flags.json === true ? JSON.stringify({ volume: name, device }) : `Detached ${device}.`)
+  }))
   add('rm', [['<NAME>', 'the volume']], 'remove a volume and all that is on it').action((path: string, name: string, flags: Flags) => refusing(async () => {
     await ask(path, { do: 'rm', name })
     say(flags.json === true ? JSON.stringify({ removed: name }) : `Removed volume ${name}.`)
   }))
+}
+
+/** The folder of files, mounted by the daemon; one is started if there is none. */
+async function folderOf(path: string): Promise<string> {
+  const { pool } = locate(path)
+  const ask = (): Promise<{ dir: string } | undefined> => askCall(pool, 'volumes/folder', {}, (f) => f.VolumesFolder)
+  const there = await ask()
+  if (there !== undefined) return there.dir
+  await startNbd(pool, nbdSpec(pool, [], { listen: [] }))
+  const started = await ask()
+  if (started === undefined) throw new Refusal('in-use', `Pool ${pool} is being opened and closed by others at the same time: try again.`)
+  return started.dir
 }
 
 async function ask(path: string, what: VolumeAsk): Promise<VolumeAnswer> {

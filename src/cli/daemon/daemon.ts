@@ -30,6 +30,8 @@ import type { Status } from './messages.js'
 import type { DaemonSpec } from './spawn.js'
 import { snapshotCalls } from './snapshots.js'
 import { namesSynced } from './synchronous.js'
+import { volumesMount } from './volumes-mount.js'
+import type { VolumesMount } from './volumes-mount.js'
 import { startWarming } from './warming.js'
 
 export interface DaemonHost {
@@ -64,9 +66,10 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
     if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')
     const vfs = spec.options.synchronous || spec.options.dirSync ? namesSynced(pool.vfs) : pool.vfs
     door = spec.dir === undefined ? noDoor(systemClock, spec.options.latency) : await openDoor({ vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
-    const nbd = nbdServices(pool, door.hold, log, spec.dir === undefined ? door.abandon : () => undefined)
+    const files = volumesMount(pool, door.hold, log)
+    const nbd = nbdServices({ pool, hold: door.hold, log, attached: () => (spec.dir === undefined ? files.opens : 0), empty: spec.dir === undefined ? door.abandon : () => undefined })
     if (spec.nbd !== undefined) await nbd.start(spec.nbd)
-    return await serve({ spec, host, log, stop, lock, pool, door, nbd })
+    return await serve({ spec, host, log, stop, lock, pool, door, nbd, files })
   } catch (e) { // before it served
     if (door !== undefined && spec.dir !== undefined) await unmount(spec.dir, 'lazy').catch((failed: unknown) => log.error(sentence(failed)))
     await door?.close()
@@ -85,10 +88,11 @@ interface Serving {
   readonly pool: Pool
   readonly door: Door
   readonly nbd: NbdServices
+  readonly files: VolumesMount
 }
 
 async function serve(s: Serving): Promise<number> {
-  const { spec, host, log, lock, pool, door, nbd } = s
+  const { spec, host, log, lock, pool, door, nbd, files } = s
   const startedMs = systemClock.monotonicMs()
   let state: Status['state'] = 'serving'
   if (spec.dir !== undefined) {
@@ -103,7 +107,7 @@ async function serve(s: Serving): Promise<number> {
     sync: () => pool.sync(),
     grow: (sizeBytes) => pool.grow(sizeBytes),
     volumes: (ask) => answerVolumes(pool.volumes, ask),
-    calls: { ...snapshotCalls(pool, door), ...nbd.calls },
+    calls: { ...snapshotCalls(pool, door), ...nbd.calls, ...files.calls },
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,
       device: door.device, uid: process.getuid?.() ?? 0, options: canonicalOptions(spec.options),
@@ -121,6 +125,8 @@ async function serve(s: Serving): Promise<number> {
     ? startWarming({ clock: systemClock, random: systemRandom, requests: door.requests, debug: (text) => log.debug(text) }) : undefined
 
   await door.ended
+  await Promise.race([files.idle(), s.stop.asked])
+  await files.close(s.stop.stopped() ? 'force' : 'plain').catch((e: unknown) => log.error(`unmounting the volumes: ${sentence(e)}`))
   await warming?.stop()
   state = 'closing'
   log.info('nobody uses the pool any more: making everything durable')
@@ -174,6 +180,8 @@ async function leave(s: Serving): Promise<void> {
 
 interface Stop {
   stopped(): boolean
+  /** Resolves when a signal came. */
+  readonly asked: Promise<void>
   onStop(fn: () => void): void
 }
 
@@ -191,6 +199,7 @@ function stopSignal(): Stop {
   process.on('SIGPIPE', () => {})
   return {
     stopped: () => stopped,
+    asked: new Promise((resolve) => listeners.push(resolve)),
     onStop(fn) {
       if (stopped) fn()
       else listeners.push(fn)

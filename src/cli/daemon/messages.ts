@@ -43,6 +43,7 @@ export const Volumes = z.object({
   })),
   fenced: z.string().nullable()
 })
+export const VolumesFolder = z.object({ dir: z.string() })
 export const NbdStarted = z.object({ service: Service })
 export const NbdStopped = z.object({ stopped: z.number() })
 export const SnapshotForm = z.object({ snapshot: z.string(), name: z.string(), of: z.string(), epoch: z.number(), takenSec: z.number() })

@@ -58,7 +58,17 @@ export function encodeSpec(spec: NbdSpec): Record<string, string> {
   return { spec: JSON.stringify(spec) }
 }
 
-export function nbdServices(pool: Pool, hold: CoreHold, log: Logger, empty: () => void): NbdServices {
+export interface NbdParts {
+  readonly pool: Pool
+  readonly hold: CoreHold
+  readonly log: Logger
+  /** Volumes that are block devices of this machine, and that the daemon's end would take away. */
+  attached(): number
+  /** Nothing is served any more. */
+  empty(): void
+}
+
+export function nbdServices({ pool, hold, log, attached, empty }: NbdParts): NbdServices {
   const services = new Map<Nbd, NbdSpec & { readonly kinds: readonly string[] }>()
 
   const shown = (nbd: Nbd): NbdService => {
@@ -102,6 +112,7 @@ export function nbdServices(pool: Pool, hold: CoreHold, log: Logger, empty: () =
     calls: {
       'nbd/start': async (query) => ({ service: await start(JSON.parse(query.get('spec') ?? '{}') as NbdSpec) }),
       async 'nbd/stop'() {
+        if (attached() > 0) throw new Refusal('busy', `Volumes of pool ${pool.folder} are attached: detach them first (ogee volume detach).`)
         const stopped = services.size
         await stop()
         empty()
