@@ -9,7 +9,10 @@ import type { TestContext } from 'node:test'
 import fc from 'fast-check'
 import { formatPool, fsckPool, makeFolder, openPool } from '../../src/pool/index.js'
 import type { Pool } from '../../src/pool/index.js'
-import { PosixError, seededRandom, systemClock } from '../../src/sys/index.js'
+import type { Engine } from '../../src/engine/index.js'
+import { volumeKey } from '../../src/meta/keys.js'
+import { encodeVolume } from '../../src/meta/rows.js'
+import { PosixError, rootContext, seededRandom, systemClock } from '../../src/sys/index.js'
 import { VolumeError } from '../../src/volume/index.js'
 import type { OpenVolume } from '../../src/volume/index.js'
 
@@ -127,6 +130,41 @@ test('one writer: others read, and write after it has gone; who is taken over wr
   back.close()
   assert.equal(await pool.volumes.takeOver('v'), undefined)
   await pool.close()
+})
+
+test('fsck finds what is wrong with the table of volumes, and repairs it', async (t) => {
+  const folder = await folderFor(t)
+  const fsck = async (repair: boolean): Promise<string[]> => {
+    const said: string[] = []
+    await fsckPool(folder, { ...parts, isLive: false, repair, found: ({ ino, what }) => said.push(`${ino} ${what}`), did: (ino, what) => said.push(`${ino}: ${what}`) })
+    return said
+  }
+  let engine: Engine | undefined
+  const pool = await openPool(folder, { ...parts, vfs: {}, note: () => undefined, seams: { opened: (floors) => { engine = floors.engine } } })
+  const { inode } = await pool.volumes.create('kept', MIB)
+  const lost = await pool.volumes.create('lost', MIB)
+  const volume = await pool.volumes.open('lost', 'me')
+  await volume.write(4096, Buffer.alloc(4096, 3), 0, 4096)
+  volume.close()
+  await engine!.transact(rootContext, (tx) => {
+    tx.delete(volumeKey('lost'))
+    tx.put(volumeKey('twice'), encodeVolume(inode))
+    tx.put(volumeKey('nothing'), encodeVolume(lost.inode + 1))
+    tx.put(volumeKey('torn'), new Uint8Array([1, 2]))
+  })
+  await pool.close()
+  assert.deepEqual((await fsck(false)).sort(), [
+    `${inode} is volume "twice" and "kept"`, `${lost.inode + 1} is volume "nothing", and is none`, '0 volume "torn" cannot be read', `${lost.inode} is a volume that has no name`].sort())
+  const did = await fsck(true)
+  for (const name of ['twice', 'nothing', 'torn']) assert.ok(did.some((line) => line.includes(`"${name}" led to no volume`)), did.join('; '))
+  assert.ok(did.includes(`${lost.inode}: was a volume without a name, and is volume lost-${lost.inode} now`), did.join('; '))
+  await isWhole(folder)
+  const again = await open(folder)
+  assert.deepEqual((await again.volumes.list()).map((v) => v.name), ['kept', `lost-${lost.inode}`])
+  const back = await again.volumes.open(`lost-${lost.inode}`, 'me')
+  assert.ok((await bytesOf(back, 4096, 8192)).equals(Buffer.alloc(4096, 3)))
+  back.close()
+  await again.close()
 })
 
 // ------------------------------------------------------------------------------------------------------ against a byte array
