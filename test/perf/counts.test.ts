@@ -54,6 +54,13 @@ describe('an operation costs', () => {
     check(await rig.count(async () => void (await ask(r.UNLINK, dir, r.named(c)))), { ...nothing, requests: 1, commits: 1, logWrites: 1, logBytes: 500 })
   })
 
+  test('creates of several clients that come together share one write of the log', async () => {
+    const called = Array.from({ length: 16 }, name)
+    check(await rig.count(async () => {
+      assert.equal(await rig.askTogether(called.map((one) => [r.MKNOD, dir, r.mknodBody(one)])), 0)
+    }), { ...nothing, requests: 16, commits: 16, logWrites: 1, logBytes: 16 * 450 })
+  })
+
   test('a 4 KiB write rides in the log; its fsync is one fdatasync', async () => {
     const node = await make()
     await ask(r.WRITE, node, r.writeBody(0, 4096))

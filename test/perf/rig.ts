@@ -37,6 +37,8 @@ export interface Rig {
   /** Counts what `work` takes, after `warm` runs of it that do not count. */
   count(work: () => Promise<void>): Promise<Counts>
   ask(opcode: number, node: number, body: Buffer): Promise<{ readonly error: number, readonly node: number }>
+  /** Requests of several clients that one drain of the device brings; the first error, or 0. */
+  askTogether(requests: ReadonlyArray<readonly [opcode: number, node: number, body: Buffer]>): Promise<number>
   /** The same request again and again, answered in the tick: no promise, no buffer. */
   repeat(opcode: number, node: number, body: Buffer, times: number, errno?: number): void
   close(): Promise<void>
@@ -113,6 +115,19 @@ export async function openRig(): Promise<Rig> {
       counts.commits = after.committedSeq - before.committedSeq
       counts.logBytes = after.logUsedBytes - before.logUsedBytes
       return { ...counts }
+    },
+    async askTogether(requests) {
+      const want = replies + requests.length
+      let failed = 0
+      const answers = new Promise<void>((resolve) => {
+        arrived = () => {
+          if (failed === 0) failed = error
+          if (replies === want) resolve()
+        }
+      })
+      for (const [opcode, at, body] of requests) hand(fill(opcode, at, body))
+      await answers
+      return failed
     },
     async ask(opcode, at, body) {
       const want = replies + 1
