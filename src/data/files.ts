@@ -1,6 +1,6 @@
 /**
  * The files that are in memory: maps, locks, accounts. One table for the whole floor.
- *   - A file's map and content are what committed last. They change only in commit(), under the file's lock.
+ *   - A file's map and content are what committed last. They change only in commit() (changing.ts), under the file's lock.
  *   - Between a commit and its promise other requests run: a reader that comes then sees the new state as soon as the inode has
  *     the new size (`inflight`), so that no size is ever shown without its bytes.
  *   - Files with work left (logged bytes, tentative ranges, bytes that nobody synced, times owed) stay; others leave, least used first, when
@@ -8,15 +8,14 @@
  *   - Units that were freed go back to the store when every read that began before has ended.
  *   - Space for logged bytes without an extent is held in the store (`loose`, less what a flush has borrowed of it: `lent`).
  */
-import { assert, CHECKS, PosixError } from '../sys/index.js'
 import type { Clock, Context, Timer } from '../sys/index.js'
-import type { Engine, MaybePromise, Tx } from '../engine/index.js'
+import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
 import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent, View } from './data.js'
-import { coverage, editMap } from './filemap.js'
-import type { Editor, Extent, FileMap, Pending } from './filemap.js'
-import { encodeTentative, EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
+import { coverage } from './filemap.js'
+import type { Extent, FileMap, Pending } from './filemap.js'
+import { EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
 
 export const ENTRIES_MAX = 256 * 1024 // ranges, of about 90 bytes each
 /** A file without ranges costs as much as so many: itself, its place in the table, its content. */
@@ -126,7 +125,7 @@ const isPinned = (file: File): boolean =>
 export const needsWork = (file: File): boolean =>
   file.logged > 0 || file.loose > 0 || file.lent !== 0 || file.unsyncedSinceMs < Infinity || file.hasTentativeRow || file.owed !== undefined
 
-const weight = (file: File): number => file.map.exts.length + file.map.pends.length + FILE_ENTRIES
+export const weight = (file: File): number => file.map.exts.length + file.map.pends.length + FILE_ENTRIES
 
 export function fileOf(floor: Floor, ino: number): File {
   let file = floor.files.get(ino)
@@ -258,7 +257,8 @@ function adopt(floor: Floor, file: File, map: FileMap): void {
   settle(floor, file, whole.logged - file.logged, whole.loose - file.loose)
 }
 
-function settle(floor: Floor, file: File, loggedMore: number, looseMore: number): void {
+/** The accounts of a file's logged bytes and of the space that they will need. */
+export function settle(floor: Floor, file: File, loggedMore: number, looseMore: number): void {
   file.logged += loggedMore
   floor.loggedBytes += loggedMore
   file.loose += looseMore
@@ -282,201 +282,6 @@ export function unsynced(floor: Floor, file: File): void {
 export function lend(floor: Floor, file: File, bytes: number): void {
   file.lent += bytes
   floor.store.unhold(bytes)
-}
-
-// ---------------------------------------------------------------------------------------------------------- changes
-
-/** The domain moved on since the plan was made: plan again. */
-export class Moved extends Error {}
-
-/** What a change makes of the content; `inline` is kept unless named. */
-export interface Next {
-  readonly sizeBytes: number
-  readonly durableSizeBytes?: number
-  readonly inline?: Uint8Array | undefined
-  readonly keepInline?: boolean
-}
-
-/**
- * Under the file's lock, and while no snapshot is taken: around everything that may put bytes where extents are, its transaction
- * included. In this tick if nobody else has the lock.
- */
-export function exclusively<T>(floor: Floor, file: File, fn: () => MaybePromise<T>): MaybePromise<T> {
-  if (floor.gate.closed !== undefined || file.locked) return inTurn(floor, file, fn)
-  floor.gate.inside++
-  file.locked = true
-  let answer: MaybePromise<T>
-  try {
-    answer = fn()
-  } catch (e) {
-    leave(floor, file)
-    throw e
-  }
-  if (!(answer instanceof Promise)) {
-    leave(floor, file)
-    return answer
-  }
-  return answer.then((value) => {
-    leave(floor, file)
-    return value
-  }, (e: unknown) => {
-    leave(floor, file)
-    throw e
-  })
-}
-
-function leave({ gate }: Floor, file: File): void {
-  unlock(file)
-  if (--gate.inside === 0) gate.emptied()
-}
-
-async function inTurn<T>(floor: Floor, file: File, fn: () => MaybePromise<T>): Promise<T> {
-  const { gate } = floor
-  while (gate.closed !== undefined) await gate.closed // before the lock: who takes a snapshot needs locks
-  gate.inside++
-  try {
-    return await withLock(file, async () => fn())
-  } finally {
-    if (--gate.inside === 0) gate.emptied()
-  }
-}
-
-/** Nothing is written in place while `fn` runs, and what was known of epochs is forgotten after it. */
-export async function whileQuiet<T>(floor: Floor, fn: () => Promise<T>): Promise<T> {
-  const { gate } = floor
-  while (gate.closed !== undefined) await gate.closed
-  let open = (): void => undefined
-  gate.closed = new Promise((resolve) => (open = resolve))
-  try {
-    if (gate.inside > 0) await new Promise<void>((resolve) => (gate.emptied = resolve))
-    return await fn()
-  } finally {
-    for (const file of floor.files.values()) file.ref = undefined
-    gate.emptied = () => undefined
-    gate.closed = undefined
-    open()
-  }
-}
-
-/** The epochs under which the file's next change will be, for what happens before its transaction (writes in place). */
-export async function refOf(floor: Floor, ctx: Context, file: File): Promise<FileRef> {
-  if (file.ref !== undefined) return file.ref
-  const asked = new Error('asked only')
-  await floor.changeContent(ctx, file.ino, { touch: undefined, killSuidgid: false }, (_tx, ref) => {
-    file.ref = ref
-    throw asked
-  }).catch((e: unknown) => {
-    if (e !== asked) throw e
-  })
-  assert(file.ref !== undefined, 'a body ran')
-  return file.ref
-}
-
-export interface Planned {
-  readonly effects: ContentEffects
-  /** What was decided before the transaction was decided under these epochs. */
-  readonly ref?: FileRef
-  /** Allocated for this change: recorded with it, given back if it fails. */
-  readonly pieces?: readonly Piece[]
-  /** Held for this change, in bytes: what the map needs of it is kept. */
-  readonly heldBytes?: number
-  /** Of what the file lent to a flush: this comes back with the commit. */
-  readonly lentBytes?: number
-}
-
-/** One transaction on a file, under its lock; `edit` is pure, it may run twice. */
-export function commit(floor: Floor, ctx: Context, file: File, planned: Planned, edit: (editor: Editor, tx: Tx, ref: FileRef, content: Content) => Next): Promise<Content> {
-  const { effects, ref: expected, pieces = [], heldBytes = 0, lentBytes = 0 } = planned
-  const base = file.map
-  let editor: Editor | undefined
-  let ref: FileRef | undefined
-  let more = { logged: 0, loose: 0 }
-  let tentativeRow = file.hasTentativeRow
-  return floor.changeContent(ctx, file.ino, effects, (tx, now, before) => {
-    ref = now
-    if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
-    const e = (editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
-    const next = edit(e, tx, now, before)
-    let allocatedBytes = before.allocatedBytes
-    more = { logged: 0, loose: 0 }
-    if (e.high() > e.low()) {
-      const was = coverage(base, e.low(), e.high())
-      const is = coverage(e.around(e.low(), e.high()), e.low(), e.high())
-      more = { logged: is.logged - was.logged, loose: is.loose - was.loose }
-      allocatedBytes += is.allocated - was.allocated
-    }
-    const inline = next.keepInline === true ? before.inline : next.inline
-    allocatedBytes += (inline?.length ?? 0) - (before.inline?.length ?? 0)
-    const tentative = file.tentatives + e.tentativesMore() > 0
-    const durable = next.durableSizeBytes ?? (!tentative && before.durableSizeBytes >= before.sizeBytes ? next.sizeBytes : Math.min(before.durableSizeBytes, next.sizeBytes))
-    tentativeRow = tentative || durable < next.sizeBytes
-    if (tentativeRow !== file.hasTentativeRow) {
-      if (tentativeRow) tx.put(tentativeKey(file.ino), encodeTentative(now.epoch))
-      else tx.delete(tentativeKey(file.ino))
-    }
-    e.writeRows(tx)
-    floor.store.commitAllocated(tx, pieces)
-    const after: Content = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline }
-    file.inflight = { content: after, get map() { return e.map } }
-    const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
-    return freeing instanceof Promise ? freeing.then(() => after) : after
-  }).then((content) => {
-    assert(editor !== undefined, 'a body ran')
-    if (floor.pasts.size > 0) floor.pasts.delete(file.ino)
-    if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
-    file.inflight = undefined
-    file.ref = ref
-    noteLength(floor, file, file.content?.sizeBytes ?? 0, content.sizeBytes)
-    file.content = content
-    if (effects.touch !== undefined) noteTouched(floor, file, effects.touch)
-    file.hasTentativeRow = tentativeRow
-    floor.entries -= weight(file)
-    file.map = editor.apply()
-    file.tentatives += editor.tentativesMore()
-    floor.entries += weight(file)
-    if (heldBytes !== 0) floor.store.unhold(heldBytes)
-    if (lentBytes !== 0) lend(floor, file, -lentBytes)
-    settle(floor, file, more.logged, more.loose)
-    if (tentativeRow && file.unsyncedSinceMs === Infinity) unsynced(floor, file)
-    freed(floor, editor.freed)
-    return content
-  }, (e: unknown) => {
-    file.inflight = undefined
-    if (ref !== undefined) file.ref = ref
-    if (heldBytes !== 0) floor.store.unhold(heldBytes)
-    if (pieces.length > 0) floor.store.release(pieces)
-    throw e
-  })
-}
-
-/** A commit gave the file this time: what it was owed before is no more. */
-function noteTouched(floor: Floor, file: File, touch: Time): void {
-  file.touched = touch
-  if (file.owed === undefined) return
-  file.owed = undefined
-  floor.owing.delete(file)
-}
-
-function noteLength({ engine }: Floor, file: File, before: number, now: number): void {
-  const stable = engine.durableSeq() >= file.grownSeq ? before : Math.min(before, file.lengthBeforeBytes)
-  file.lengthBeforeBytes = Math.min(stable, now)
-  if (now > before) file.grownSeq = engine.committedSeq()
-}
-
-/** Where the file ends, or ended before it grew if a power cut may still take that back. */
-export const stableEnd = ({ engine }: Floor, file: File): number =>
-  engine.durableSeq() >= file.grownSeq ? file.content!.sizeBytes : Math.min(file.content!.sizeBytes, file.lengthBeforeBytes)
-
-/** Plans again when a snapshot came in between. */
-export async function untilSettled<T>(fn: () => Promise<T>): Promise<T> {
-  for (let tries = 0; ; tries++) {
-    try {
-      return await fn()
-    } catch (e) {
-      if (!(e instanceof Moved)) throw e
-      if (tries === 16) throw new PosixError('EIO', 'snapshots are taken faster than a file can be written')
-    }
-  }
 }
 
 // ------------------------------------------------------------------------------------------------- reads under way

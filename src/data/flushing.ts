@@ -11,10 +11,11 @@
 import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { Piece } from '../store/index.js'
+import { commit, exclusively, Moved, refOf } from './changing.js'
 import type { FileRef } from './data.js'
 import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
 import type { Extent, FileMap, Pending } from './filemap.js'
-import { commit, exclusively, lend, Moved, refOf, tryLock, unlock, withLock } from './files.js'
+import { lend, tryLock, unlock, withLock } from './files.js'
 import type { File, Floor } from './files.js'
 import { SMALL_FILE_BYTES } from './writing.js'
 
