@@ -181,7 +181,7 @@ export const offLoop = {
   pread: (fd: Fd, buf: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> =>
     ring()?.read(fd, buf, at, length, fileOffset) ?? run(libc.pread, fd, viewAt(buf, at, length), length, fileOffset),
   pwrite: (fd: Fd, buf: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> =>
-    ring()?.write(fd, buf, at, length, fileOffset) ?? run(libc.pwrite, fd, viewAt(buf, at, length), length, fileOffset),
+    run(libc.pwrite, fd, viewAt(buf, at, length), length, fileOffset),
   fallocate: (fd: Fd, mode: number, offset: number, length: number): Promise<number> =>
     run(libc.fallocate, fd, mode, offset, length),
   ftruncate: (fd: Fd, length: number): Promise<number> => run(libc.ftruncate, fd, length),

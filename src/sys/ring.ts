@@ -1,5 +1,5 @@
 /**
- * Reads, large writes and syncs, through the kernel's io_uring: no thread of ours waits, and one system call hands over all
+ * Reads and syncs that wait for a disk, through the kernel's io_uring: no thread of ours waits, and one system call hands over all
  * that was asked in a tick.
  *   - A call resolves like those of `offLoop` (native.ts): its result >= 0 or the negative errno. Its buffer is held until then.
  *   - What is asked in one tick goes in at the end of its promise jobs. What the page cache holds is then answered at once.
@@ -29,7 +29,6 @@ const OFFSET_SQES = 0x10000000
 const OP_FSYNC = 3
 const FSYNC_DATASYNC = 1
 const OP_READ = 22
-const OP_WRITE = 23
 const ON_A_THREAD = 1 << 12 // IOSQE_ASYNC, in the second byte of opcode and flags
 const COPY_HERE_MAX_BYTES = 64 * 1024 // what is larger is copied by a thread of the kernel, not by ours
 
@@ -48,8 +47,6 @@ const SYS_ENTER = 426
 
 export interface Ring {
   read(fd: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number>
-  /** By a thread of the kernel: into the page cache. */
-  write(fd: number, from: Uint8Array, at: number, length: number, fileOffset: number): Promise<number>
   /** Handed over at once: a thread of the kernel's waits for the disk. */
   fdatasync(fd: number): Promise<number>
   /** The same from a descriptor opened with O_DIRECT: the disk writes into the buffer, nobody copies. */
@@ -117,7 +114,7 @@ function serve(fd: number, q: Queues): Ring {
   const watch = watchReadable(fd, () => void setImmediate(woken)) // there promise jobs run right after (see events.ts)
   watch.unref()
 
-  function transfer(operation: number, target: number, buffer: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
+  function askRead(operation: number, target: number, buffer: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
     if (at < 0 || length < 0 || at + length > buffer.length) throw new RangeError(`bytes ${at}+${length} of ${buffer.length}`)
     if (fileOffset < 0) return Promise.resolve(-ERRNO.EINVAL) // -1 would mean "where the descriptor stands"
     return ask(operation, target, buffer, addressOf(buffer) + at, length, fileOffset, 0)
@@ -200,9 +197,8 @@ function serve(fd: number, q: Queues): Ring {
   }
 
   return {
-    read: (target, into, at, length, fileOffset) => transfer(length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, target, into, at, length, fileOffset),
-    readDirect: (target, into, at, length, fileOffset) => transfer(OP_READ, target, into, at, length, fileOffset),
-    write: (target, from, at, length, fileOffset) => transfer(OP_WRITE | ON_A_THREAD, target, from, at, length, fileOffset),
+    read: (target, into, at, length, fileOffset) => askRead(length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, target, into, at, length, fileOffset),
+    readDirect: (target, into, at, length, fileOffset) => askRead(OP_READ, target, into, at, length, fileOffset),
     fdatasync: (target) => ask(OP_FSYNC, target, undefined, 0, 0, 0, FSYNC_DATASYNC),
     reap
   }
