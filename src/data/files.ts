@@ -54,6 +54,8 @@ export interface File {
   lengthBeforeBytes: number
   /** Bytes of small writes since the last fsync. */
   smallBytes: number
+  /** Between its last two fsyncs it had so many that they went to the store: now they do from the first one on. */
+  isBulk: boolean
   /** It was fsynced since it is in memory. */
   fsynced: boolean
   /** The time that its last changing commit gave it, and the later one that a write without a commit owes it (times.ts). */
@@ -132,7 +134,7 @@ export function fileOf(floor: Floor, ino: number): File {
   if (file === undefined) {
     file = {
       ino, map: { exts: [], pends: [] }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, fsynced: false, touched: undefined, owed: undefined
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
     }
     floor.files.set(ino, file)
     floor.entries += FILE_ENTRIES

@@ -82,6 +82,7 @@ export async function sync(floor: Floor, ctx: Context, ino: number): Promise<voi
   const file = floor.files.get(ino)
   if (file === undefined) return floor.engine.sync(ctx)
   file.fsynced = true
+  if (file.smallBytes > 0) file.isBulk = file.smallBytes > floor.direct.afterBytes
   file.smallBytes = 0
   if (file.owed !== undefined) await settleFile(floor, file)
   if (!file.hasTentativeRow) return void (await Promise.all([syncFile(floor, ctx, file), floor.engine.sync(ctx)])) // no row will change: both at once

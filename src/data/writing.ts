@@ -159,7 +159,7 @@ function writeBytes(floor: Floor, ctx: Context, file: File, start: number, from:
 function goesDirect(floor: Floor, file: File, start: number, length: number): boolean {
   if (length > LOGGED_MAX_BYTES) return false
   file.smallBytes += length
-  if (file.smallBytes <= floor.direct.afterBytes && (file.fsynced || floor.loggedBytes < floor.direct.loggedBytes)) return false
+  if (!file.isBulk && file.smallBytes <= floor.direct.afterBytes && (file.fsynced || floor.loggedBytes < floor.direct.loggedBytes)) return false
   const { map, content, ref } = file
   const end = start + length
   if (floorUnit(start) !== start) return false

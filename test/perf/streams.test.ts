@@ -56,6 +56,11 @@ describe('many small writes cost', () => {
     assert.equal(counts.logSyncs + counts.spaceSyncs, 0)
     const synced = await rig.count(async () => void (await rig.ask(r.FSYNC, node, r.fsyncBody)))
     assert.ok(synced.spaceSyncs === 1 && synced.logSyncs === 1 && synced.commits <= 1, JSON.stringify(synced))
+    const next = await rig.count(() => write(node, at(300), 4096)) // after so many the next ones are expected to be many
+    assert.deepEqual([next.spaceWrites, next.logWrites], [1, 0])
+    await rig.ask(r.FSYNC, node, r.fsyncBody)
+    const few = await rig.count(() => write(node, at(301), 4096)) // they were not
+    assert.deepEqual([few.spaceWrites, few.logWrites], [0, 1])
   })
 
   test('4 KiB and an fsync, again and again: the log only', async () => {
