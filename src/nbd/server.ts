@@ -1,6 +1,7 @@
 /**
  * Serves volumes of a pool over NBD: listens, names the exports, and gives each client's connection to the loop (or to TLS).
  *   - All volumes, those made later too, or the named ones. The name '' is the only one that is served.
+ *   - NAME@SNAPSHOT is a volume as it was, read-only. It is not listed.
  *   - A unix socket has mode 0600; a client is the process that connected, over TCP the address: its connections are one writer.
  *   - A volume that another client writes is shown read-only, and its description says who writes.
  */
@@ -162,10 +163,10 @@ function exportsFor({ volumes, names, isReadOnly, log }: NbdOptions, who: string
         const all = await listed()
         if (all.length !== 1) return undefined
         name = all[0].name
-      } else if (names !== undefined && !names.includes(asked)) return undefined
+      } else if (names !== undefined && !names.includes(asked.split('@')[0])) return undefined // snapshots of what is served are served
       try {
         const volume = await volumes.open(name, who)
-        if (volume.refusal !== undefined && !isReadOnly) log(`nbd: read-only for ${who}: ${volume.refusal}`)
+        if (volume.refusal !== undefined && !isReadOnly && !name.includes('@')) log(`nbd: read-only for ${who}: ${volume.refusal}`)
         return exportOf(volume, isReadOnly)
       } catch (e) {
         if (e instanceof VolumeError && e.reason === 'missing') return undefined

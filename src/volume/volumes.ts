@@ -13,6 +13,7 @@ import type { Inode, Op, Tree } from '../meta/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import { checkVolumeName, checkVolumeSize, VolumeError } from './errors.js'
+import { openPast } from './past.js'
 
 export interface VolumeParts {
   readonly engine: Engine
@@ -45,7 +46,7 @@ export interface Volumes {
   resize(name: string, sizeBytes: number, cut: 'keep' | 'cut'): Promise<VolumeInfo>
   rename(name: string, newName: string): Promise<VolumeInfo>
   remove(name: string): Promise<void>
-  /** `client` names who asks ("pid 12 over nbd"): handles of one client are one writer. */
+  /** NAME, or NAME@SNAPSHOT to read it as it was. `client` names who asks ("pid 12 over nbd"): handles of one client are one writer. */
   open(name: string, client: string): Promise<OpenVolume>
   /** Fences the writer; answers who that was. */
   takeOver(name: string): Promise<string | undefined>
@@ -177,7 +178,10 @@ export function openVolumes(parts: VolumeParts): Volumes {
       parts.removed(ino)
     },
 
-    async open(name, who) {
+    async open(asked, who) {
+      const at = asked.indexOf('@')
+      const name = at < 0 ? asked : asked.slice(0, at)
+      if (at >= 0) return openPast(parts, ctx, name, await inoOf(name), asked.slice(at + 1))
       const ino = await inoOf(name)
       const { sizeBytes } = await infoOf(name, ino)
       let volume = shared.get(ino)

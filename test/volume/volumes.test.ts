@@ -8,9 +8,10 @@ import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import fc from 'fast-check'
 import { formatPool, fsckPool, makeFolder, openPool } from '../../src/pool/index.js'
-import type { Pool } from '../../src/pool/index.js'
+import type { Pool, Seams } from '../../src/pool/index.js'
 import type { Engine } from '../../src/engine/index.js'
-import { volumeKey } from '../../src/meta/keys.js'
+import { openTree } from '../../src/meta/index.js'
+import { snapshotKey, volumeKey } from '../../src/meta/keys.js'
 import { encodeVolume } from '../../src/meta/rows.js'
 import { PosixError, rootContext, seededRandom, systemClock } from '../../src/sys/index.js'
 import { VolumeError } from '../../src/volume/index.js'
@@ -129,6 +130,34 @@ test('one writer: others read, and write after it has gone; who is taken over wr
   await back.write(0, bytes, 0, 4096)
   back.close()
   assert.equal(await pool.volumes.takeOver('v'), undefined)
+  await pool.close()
+})
+
+test('a snapshot of a volume is read as it was, and gives EIO when it is gone', async (t) => {
+  let floors: Parameters<NonNullable<Seams['opened']>>[0] | undefined
+  const pool = await openPool(await folderFor(t), { ...parts, vfs: {}, note: () => undefined, seams: { opened: (f) => { floors = f } } })
+  const { inode } = await pool.volumes.create('v', MIB)
+  const volume = await pool.volumes.open('v', 'me')
+  await volume.write(4096, Buffer.alloc(100_000, 1), 0, 100_000)
+  const { engine, data } = floors!
+  const tree = openTree({ hashKey: pool.superblock.nameKey })
+  const op = { ctx: rootContext, now: { sec: 1, nsec: 2 }, check: false, session: engine.session }
+  await data.quiesce(rootContext, () => engine.transact(rootContext, (tx) => tree.snapshot(tx, op, inode, 's')))
+  await volume.write(8192, Buffer.alloc(4096, 2), 0, 4096)
+  await volume.trim(65536, 4096)
+  await assert.rejects(pool.volumes.open('v@t', 'me'), refusedAs('missing'))
+  await assert.rejects(pool.volumes.remove('v'), refusedAs('in-use'))
+  const past = await pool.volumes.open('v@s', 'me')
+  const want = Buffer.alloc(MIB)
+  want.fill(1, 4096, 104_096)
+  assert.ok((await bytesOf(past)).equals(want))
+  assert.deepEqual((await past.layout(0, 4096, 1)).map(({ kind }) => kind), ['hole'])
+  assert.match(past.refusal ?? '', /is a snapshot/)
+  await assert.rejects(past.write(0, want, 0, 512), fails('EPERM'))
+  await engine.transact(rootContext, (tx) => tx.delete(snapshotKey(inode, 's')))
+  await assert.rejects(bytesOf(past), fails('EIO'))
+  past.close()
+  volume.close()
   await pool.close()
 })
 
