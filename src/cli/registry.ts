@@ -4,7 +4,7 @@
  *   - A note is a hint: whoever uses it asks the daemon, and believes the answer. Device numbers are used again.
  *   - Only folders of the mount's owner are looked at, so nobody else can plant one.
  */
-import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { MountEntry } from './mountinfo.js'
 
@@ -57,6 +57,23 @@ export function removeNote(device: string): void {
       // not here
     }
   }
+}
+
+/** A daemon without a mount is noted under this name. */
+export const unmountedName = (pid: number): string => `nbd-${pid}`
+
+/** What daemons of this user that mount nothing noted. */
+export function unmountedNotes(): Note[] {
+  return foldersOf(process.getuid?.() ?? 0).filter((folder) => isOurs(folder, process.getuid?.() ?? 0)).flatMap((folder) => readdirSync(folder).filter((name) => name.startsWith('nbd-')).flatMap((name) => {
+    try {
+      const note = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Note
+      if (existsSync(`/proc/${note.pid}`)) return [note]
+      rmSync(join(folder, name), { force: true }) // its daemon was killed
+      return []
+    } catch {
+      return [] // it has just gone
+    }
+  }))
 }
 
 /** The user whose daemon serves this mount. */

@@ -42,6 +42,7 @@ test('libnbd and QEMU find what they expect', async (t) => {
   const s = await serve(t, { v: '64M', w: '1M' })
   try {
     assert.equal(statSync(s.socket).mode & 0o777, 0o600)
+    assert.match(await ok(s.ogee('status')), new RegExp(`${s.pool} .*serving NBD`))
     const list = JSON.parse(await ok(run('nbdinfo', ['--json', '--list', s.uri('')]))) as { exports: Record<string, unknown>[] }
     assert.deepEqual(list.exports.map((e) => [e['export-name'], e['export-size'], e.can_multi_conn, e.can_fua, e.can_trim, e.can_fast_zero, e.is_read_only, e.block_size_minimum, e.block_size_preferred]),
       [['v', 64 * MIB, true, true, true, true, false, 1, 4096], ['w', MIB, true, true, true, true, false, 1, 4096]])

@@ -8,7 +8,7 @@ import type { Status } from '../daemon/messages.js'
 import { locate } from '../locate.js'
 import { MOUNT_TYPE, readMounts } from '../mountinfo.js'
 import { bytesText, durationText, PLAIN_TABLE, say, sentence, version } from '../output.js'
-import { noteOf } from '../registry.js'
+import { noteOf, unmountedNotes } from '../registry.js'
 
 export const addStatus = (program: Command): void => {
   program.command('status').argument('[POOL|DIR]', 'a pool, or where one is mounted (default: all that are mounted)')
@@ -87,6 +87,10 @@ async function all(json: boolean): Promise<void> {
   }
   const found: Line[] = []
   for (const [device, { pool, dirs }] of byDevice) found.push(await lineOf(device, pool, dirs))
+  for (const { pid, pool } of unmountedNotes()) { // served over NBD alone
+    const status = await askStatus(pool).catch(() => undefined)
+    if (status?.pid === pid && status.device === '') found.push({ pool, pid, state: 'serving NBD', mounts: ['-'], status })
+  }
   if (json) return say(JSON.stringify(found.map(({ status, ...line }) => (status === undefined ? line : status))))
   if (found.length === 0) return say('No pool is mounted. `ogee mount POOL DIR` mounts one, and makes it if it is new.')
   const table = new Table({ head: ['POOL', 'MOUNTED AT', 'SIZE', 'USED', 'FREE', 'PID', 'STATE'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })

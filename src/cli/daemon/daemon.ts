@@ -12,7 +12,7 @@ import { PR_SET_IO_FLUSHER, prctl, setThreadName, systemClock, systemRandom } fr
 import { mountsOfDevice, readMounts } from '../mountinfo.js'
 import { canonicalOptions } from '../options.js'
 import { EXIT_FAILED, sentence, version } from '../output.js'
-import { removeNote, writeNote } from '../registry.js'
+import { removeNote, unmountedName, writeNote } from '../registry.js'
 import { unmount } from '../unmounting.js'
 import { answerVolumes } from '../volume-asks.js'
 import { askStatus } from './client.js'
@@ -95,10 +95,8 @@ async function serve(s: Serving): Promise<number> {
   const { spec, host, log, lock, pool, door, nbd, files } = s
   const startedMs = systemClock.monotonicMs()
   let state: Status['state'] = 'serving'
-  if (spec.dir !== undefined) {
-    lock.setDevice(door.device)
-    writeNote(door.device, { pid: process.pid, pool: spec.pool })
-  }
+  if (spec.dir !== undefined) lock.setDevice(door.device)
+  writeNote(noteName(s), { pid: process.pid, pool: spec.pool })
   if (process.geteuid?.() === 0) prctl(PR_SET_IO_FLUSHER, 1) // refused by old kernels, which then may write back into us
   process.title = `ogee ${spec.pool} ${spec.dir ?? 'nbd'}`
   setThreadName('ogee')
@@ -135,6 +133,8 @@ async function serve(s: Serving): Promise<number> {
   return failure === undefined ? 0 : EXIT_FAILED
 }
 
+const noteName = ({ spec, door }: Serving): string => (spec.dir === undefined ? unmountedName(process.pid) : door.device)
+
 /** Everything durable, everything shut; what went wrong, if so. */
 async function close(s: Serving, control: Control): Promise<string | undefined> {
   let failure: string | undefined
@@ -150,7 +150,7 @@ async function close(s: Serving, control: Control): Promise<string | undefined> 
   await step('Releasing open files', () => s.door.close())
   await step('Making everything durable', () => s.pool.sync())
   await step('Closing the pool', () => s.pool.close())
-  removeNote(s.door.device)
+  removeNote(noteName(s))
   s.log.info(failure === undefined ? 'closed, everything is durable' : 'closed')
   await control.closed(failure)
   s.lock.release()
