@@ -45,7 +45,7 @@ test('a rehearsal removes what it made; everything that it asks is answered with
     await pool.vfs.readdir(rootContext, 1, 0, 0, 0, { entry: (name) => names.push(name) > 0 }, false)
     assert.deepEqual(names.filter((name) => name !== '.' && name !== '..'), [])
     await pool.sync()
-    assert.equal((await pool.status()).inodes, 1)
+    while ((await pool.status()).inodes > 1) await systemClock.sleep(5) // reclaimed in the background
     await rehearse({ vfs, clock: systemClock, folders: 9, rest: () => ++rests % 20 !== 0 }) // told to end in the middle
     assert.ok(rests < 400)
   } finally {
