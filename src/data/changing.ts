@@ -11,9 +11,12 @@ import type { Piece } from '../store/index.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import { coverage, editMap } from './filemap.js'
 import type { Editor } from './filemap.js'
-import { freed, lend, settle, unlock, unsynced, weight, withLock } from './files.js'
+import { freed, lend, settle, unlock, unsynced, weight, WHOLE, withLock } from './files.js'
+
 import type { File, Floor, Time } from './files.js'
 import { encodeTentative, tentativeKey } from './rows.js'
+
+export { refOf } from './files.js'
 
 /** The domain moved on since the plan was made: plan again. */
 export class Moved extends Error {}
@@ -87,18 +90,24 @@ export async function whileQuiet<T>(floor: Floor, fn: () => Promise<T>): Promise
   }
 }
 
-/** The epochs under which the file's next change will be, for what happens before its transaction (writes in place). */
-export async function refOf(floor: Floor, ctx: Context, file: File): Promise<FileRef> {
-  if (file.ref !== undefined) return file.ref
-  const asked = new Error('asked only')
-  await floor.changeContent(ctx, file.ino, { touch: undefined, killSuidgid: false }, (_tx, ref) => {
-    file.ref = ref
-    throw asked
-  }).catch((e: unknown) => {
-    if (e !== asked) throw e
-  })
-  assert(file.ref !== undefined, 'a body ran')
-  return file.ref
+/** Before a snapshot: holds the space that flushes may need because of it. ENOSPC. */
+export async function holdForSnapshot(floor: Floor, ctx: Context): Promise<void> {
+  const more: { readonly file: File; readonly bytes: number }[] = []
+  let sum = 0
+  for (const file of floor.dirty) {
+    if (file.logged === 0) continue
+    const bytes = coverage(file.map, 0, WHOLE, Infinity).loose - file.loose
+    more.push({ file, bytes })
+    sum += bytes
+  }
+  if (sum > 0) {
+    const held = floor.store.hold(ctx, sum)
+    if (held instanceof Promise) await held
+  }
+  for (const { file, bytes } of more) {
+    file.loose += bytes
+    file.looseUnder = Infinity
+  }
 }
 
 export interface Planned {
@@ -129,11 +138,12 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     let allocatedBytes = before.allocatedBytes
     more = { logged: 0, loose: 0 }
     if (e.high() > e.low()) {
-      const was = coverage(base, e.low(), e.high())
-      const is = coverage(e.around(e.low(), e.high()), e.low(), e.high())
+      const was = coverage(base, e.low(), e.high(), now.newestSnapshot)
+      const is = coverage(e.around(e.low(), e.high()), e.low(), e.high(), now.newestSnapshot)
       more = { logged: is.logged - was.logged, loose: is.loose - was.loose }
       allocatedBytes += is.allocated - was.allocated
     }
+    if (now.newestSnapshot !== file.looseUnder) more.loose += (file.logged > 0 ? coverage(base, 0, WHOLE, now.newestSnapshot).loose : 0) - file.loose
     const inline = next.keepInline === true ? before.inline : next.inline
     allocatedBytes += (inline?.length ?? 0) - (before.inline?.length ?? 0)
     const tentative = file.tentatives + e.tentativesMore() > 0
@@ -155,6 +165,7 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
     file.inflight = undefined
     file.ref = ref
+    file.looseUnder = ref!.newestSnapshot
     noteLength(floor, file, file.content?.sizeBytes ?? 0, content.sizeBytes)
     file.content = content
     if (effects.touch !== undefined) noteTouched(floor, file, effects.touch)

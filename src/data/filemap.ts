@@ -79,24 +79,37 @@ export function coveredByExtents(exts: readonly Extent[], from: number, to: numb
 export interface Coverage {
   /** Units held in the store or logged, in bytes: st_blocks. */
   readonly allocated: number
-  /** Units with logged bytes and no extent: a flush will allocate them. In bytes. */
+  /** Units with logged bytes and no extent, or one that a snapshot keeps: a flush will allocate them. In bytes. */
   readonly loose: number
   readonly logged: number
 }
 
+/** Whether logged bytes go to new units when they are flushed, though an extent is under them: a snapshot shows that, and not them. */
+export const movesAway = (extent: Extent, birth: number, newestSnapshot: number): boolean => extent.birth <= newestSnapshot && extent.birth !== birth
+
 /** Of the units that [from, to) touches. */
-export function coverage({ exts, pends }: FileMap, from: number, to: number): Coverage {
+export function coverage({ exts, pends }: FileMap, from: number, to: number, newestSnapshot: number): Coverage {
   const a = floorUnit(from)
   const b = ceilUnit(to)
   let allocated = coveredByExtents(exts, a, b)
   let loose = 0
   let logged = 0
   let done = a
+  let moved = a // end of the units that were counted because their bytes move away
   for (let i = firstBehind(pends, a); i < pends.length && pends[i].off < b; i++) {
     const p = pends[i]
-    if (p.bytes !== undefined) logged += Math.min(b, p.off + p.len) - Math.max(a, p.off)
-    const start = Math.max(done, floorUnit(p.off))
     const end = Math.min(b, ceilUnit(p.off + p.len))
+    if (p.bytes !== undefined) {
+      logged += Math.min(b, p.off + p.len) - Math.max(a, p.off)
+      if (newestSnapshot > 0) {
+        for (let start = Math.max(moved, floorUnit(p.off)), j = firstBehind(exts, start); j < exts.length && exts[j].off < end; j++) {
+          if (!movesAway(exts[j], p.birth, newestSnapshot)) continue
+          moved = Math.min(end, exts[j].off + exts[j].len)
+          loose += moved - Math.max(start, exts[j].off)
+        }
+      }
+    }
+    const start = Math.max(done, floorUnit(p.off))
     if (end <= start) continue
     const bare = end - start - coveredByExtents(exts, start, end)
     allocated += bare

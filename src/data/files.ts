@@ -6,8 +6,10 @@
  *   - Files with work left (logged bytes, tentative ranges, bytes that nobody synced, times owed) stay; others leave, least used first, when
  *     more than ENTRIES_MAX ranges are held, a file's own weight among them.
  *   - Units that were freed go back to the store when every read that began before has ended.
- *   - Space for logged bytes without an extent is held in the store (`loose`, less what a flush has borrowed of it: `lent`).
+ *   - Space that a flush will need is held in the store (`loose`, less what it has borrowed of it: `lent`): for logged bytes without an
+ *     extent, and over one that a snapshot keeps. A snapshot makes it more: it holds that first, or is refused.
  */
+import { assert } from '../sys/index.js'
 import type { Clock, Context, Timer } from '../sys/index.js'
 import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Piece, Store } from '../store/index.js'
@@ -44,6 +46,8 @@ export interface File {
   logged: number
   loose: number
   lent: number
+  /** The newest snapshot with which `loose` was counted; with Infinity it is the most that it may be. */
+  looseUnder: number
   /** monotonicMs of the oldest logged bytes, of the oldest bytes not synced; Infinity: none. */
   loggedSinceMs: number
   unsyncedSinceMs: number
@@ -134,7 +138,7 @@ export function fileOf(floor: Floor, ino: number): File {
   if (file === undefined) {
     file = {
       ino, map: { exts: [], pends: [] }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, looseUnder: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
     }
     floor.files.set(ino, file)
     floor.entries += FILE_ENTRIES
@@ -240,8 +244,9 @@ async function load(floor: Floor, file: File): Promise<void> {
     const pends: Pending[] = ranges ? await scanAll(floor, PENDING_KIND, file.ino, pendingOfRow) : []
     const row = await floor.engine.reader(BACKGROUND).get(tentativeKey(file.ino))
     file.hasTentativeRow = row !== undefined
+    const newestSnapshot = pends.some((p) => p.bytes !== undefined) ? (await refOf(floor, BACKGROUND, file)).newestSnapshot : 0
     file.content = content
-    adopt(floor, file, { exts, pends })
+    adopt(floor, file, { exts, pends }, newestSnapshot)
     if (file.hasTentativeRow) unsynced(floor, file)
   } catch (e) {
     if (file.content === undefined && !needsWork(file) && !file.locked) forget(floor, file)
@@ -249,9 +254,12 @@ async function load(floor: Floor, file: File): Promise<void> {
   }
 }
 
+export const WHOLE = Number.MAX_SAFE_INTEGER - 8192
+
 /** The map is this from now on; the accounts follow. */
-function adopt(floor: Floor, file: File, map: FileMap): void {
-  const whole = coverage(map, 0, Number.MAX_SAFE_INTEGER - 8192)
+function adopt(floor: Floor, file: File, map: FileMap, newestSnapshot: number): void {
+  const whole = coverage(map, 0, WHOLE, newestSnapshot)
+  file.looseUnder = newestSnapshot
   floor.entries -= weight(file)
   file.map = map
   file.tentatives = map.pends.reduce((n, p) => n + (p.bytes === undefined ? 1 : 0), 0)
@@ -284,6 +292,20 @@ export function unsynced(floor: Floor, file: File): void {
 export function lend(floor: Floor, file: File, bytes: number): void {
   file.lent += bytes
   floor.store.unhold(bytes)
+}
+
+/** The epochs under which the file's next change will be, for what happens before its transaction (writes in place). */
+export async function refOf(floor: Floor, ctx: Context, file: File): Promise<FileRef> {
+  if (file.ref !== undefined) return file.ref
+  const asked = new Error('asked only')
+  await floor.changeContent(ctx, file.ino, { touch: undefined, killSuidgid: false }, (_tx, ref) => {
+    file.ref = ref
+    throw asked
+  }).catch((e: unknown) => {
+    if (e !== asked) throw e
+  })
+  assert(file.ref !== undefined, 'a body ran')
+  return file.ref
 }
 
 // ------------------------------------------------------------------------------------------------- reads under way

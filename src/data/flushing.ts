@@ -10,10 +10,11 @@
  */
 import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
+import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
 import { commit, exclusively, Moved, refOf } from './changing.js'
 import type { FileRef } from './data.js'
-import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
+import { ceilUnit, firstBehind, floorUnit, leftHint, movesAway, rightHint } from './filemap.js'
 import type { Extent, FileMap, Pending } from './filemap.js'
 import { lend, tryLock, unlock, withLock } from './files.js'
 import type { File, Floor } from './files.js'
@@ -51,21 +52,27 @@ export interface Pass {
   readonly ready: boolean
 }
 
-interface Run { from: number; to: number; birth: number; mixed: boolean; readonly pends: Pending[] }
+/** Whole units with logged bytes of one birth; of several (`mixed`), then a unit alone. */
+interface Run { from: number; to: number; birth: number; mixed: boolean }
 
-/** Logged ranges that lie in neighbouring units; apart where births differ, unless they share a unit. */
 function runsOf(pends: readonly Pending[]): Run[] {
   const runs: Run[] = []
-  for (const p of pends) {
-    const from = floorUnit(p.off)
-    const to = ceilUnit(p.off + p.len)
-    const last = runs[runs.length - 1]
-    if (last !== undefined && (from < last.to || (from === last.to && last.birth === p.birth && !last.mixed))) {
-      if (p.birth !== last.birth) last.mixed = true
-      last.birth = Math.max(last.birth, p.birth)
-      last.to = Math.max(last.to, to)
-      last.pends.push(p)
-    } else runs.push({ from, to, birth: p.birth, mixed: false, pends: [p] })
+  for (const { off, len, birth } of pends) {
+    let from = floorUnit(off)
+    const to = ceilUnit(off + len)
+    let last = runs[runs.length - 1]
+    if (last !== undefined && from < last.to && birth !== last.birth) { // they share a unit
+      if (last.to - last.from > UNIT_BYTES) {
+        last.to = from
+        runs.push((last = { from, to: from + UNIT_BYTES, birth: last.birth, mixed: false }))
+      }
+      last.birth = Math.max(last.birth, birth)
+      last.mixed = true
+    }
+    if (last !== undefined) from = Math.max(from, last.to)
+    if (from >= to) continue
+    if (last !== undefined && from === last.to && last.birth === birth && !last.mixed) last.to = to
+    else runs.push({ from, to, birth, mixed: false })
   }
   return runs
 }
@@ -77,7 +84,7 @@ export function targetsOf({ exts }: FileMap, pends: readonly Pending[], newestSn
       const e = exts[firstBehind(exts, pos)]
       const under = e !== undefined && e.off <= pos ? e : undefined
       const to = Math.min(run.to, under !== undefined ? under.off + under.len : e?.off ?? Infinity)
-      const inPlace = under !== undefined && (under.birth > newestSnapshot || (under.birth === run.birth && !run.mixed))
+      const inPlace = under !== undefined && !movesAway(under, run.mixed ? -1 : run.birth, newestSnapshot)
       out.push({ from: pos, to, birth: inPlace ? under!.birth : run.birth, under, inPlace, pieces: [] })
       pos = to
     }
@@ -145,10 +152,8 @@ async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise
       else {
         const before = i > 0 && job.targets[i - 1].to === from ? job.targets[i - 1].pieces.at(-1) : undefined
         const left = before !== undefined ? before.startBytes + before.lengthBytes : leftHint(map, from) ?? (isSmall ? trail.next : undefined)
-        if (under === undefined) {
-          job.lent += to - from
-          lend(floor, file, to - from)
-        }
+        job.lent += to - from
+        lend(floor, file, to - from)
         const answer = floor.store.allocate(ctx, {
           lengthBytes: to - from, area: isSmall ? 'small' : 'large', fromHold: true, readyOnly: pass.ready, leftHintBytes: left, rightHintBytes: rightHint(map, to)
         })

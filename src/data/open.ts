@@ -2,7 +2,7 @@
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Store } from '../store/index.js'
-import { whileQuiet } from './changing.js'
+import { holdForSnapshot, whileQuiet } from './changing.js'
 import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
 import { BACKGROUND, FILE_ENTRIES, makeFloor } from './files.js'
@@ -81,6 +81,7 @@ export function openData(options: DataOptions): Data {
       await syncAll(floor, ctx) // nearly all of it while others still write: with the gate closed little is left
       return whileQuiet(floor, async () => {
         await syncAll(floor, ctx)
+        await holdForSnapshot(floor, ctx)
         return fn()
       })
     },

@@ -15,7 +15,7 @@ import type { Piece } from '../store/index.js'
 import { commit, exclusively, refOf, stableEnd, untilSettled } from './changing.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
-import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
+import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, movesAway, rightHint } from './filemap.js'
 import type { FileMap } from './filemap.js'
 import { fileOf, loaded, unsynced } from './files.js'
 import type { File, Floor } from './files.js'
@@ -192,11 +192,19 @@ function writeInline(floor: Floor, ctx: Context, file: File, start: number, from
 }
 
 /** Bytes to hold for what [from, to) may need when it is flushed. */
-export function looseIn(map: FileMap, from: number, to: number): number {
+export function looseIn(map: FileMap, from: number, to: number, { epoch, newestSnapshot }: Pick<FileRef, 'epoch' | 'newestSnapshot'>): number {
   const a = floorUnit(from)
   const b = ceilUnit(to)
-  return b - a - coverage(map, a, b).allocated
+  let bytes = b - a - coverage(map, a, b, 0).allocated
+  for (let i = firstBehind(map.exts, a); i < map.exts.length && map.exts[i].off < b; i++) {
+    const e = map.exts[i]
+    if (movesAway(e, epoch, newestSnapshot)) bytes += Math.min(b, e.off + e.len) - Math.max(a, e.off)
+  }
+  return bytes
 }
+
+const NO_SNAPSHOT = { epoch: 0, newestSnapshot: 0 }
+const touchesExtents = ({ exts }: FileMap, from: number, to: number): boolean => (exts[firstBehind(exts, floorUnit(from))]?.off ?? Infinity) < to
 
 /** An inline file that outgrows its inode: its bytes become logged ones. */
 const inlineOutgrown = (content: Content, start: number, end: number): boolean =>
@@ -205,7 +213,10 @@ const inlineOutgrown = (content: Content, start: number, end: number): boolean =
 function writeLogged(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, effects: ContentEffects): Promise<Content> {
   const end = start + length
   const old = inlineOutgrown(file.content!, start, end) ? ceilUnit(file.content!.inline!.length) : 0
-  const heldBytes = looseIn(file.map, start, end) + (old > 0 && start >= old ? old : 0)
+  // who overwrites extents knows the domain's snapshots first: it was asked for once since the last one was taken
+  const ref = file.ref ?? (touchesExtents(file.map, start, end) ? undefined : NO_SNAPSHOT)
+  if (ref === undefined) return refOf(floor, ctx, file).then(() => writeLogged(floor, ctx, file, start, from, at, length, effects))
+  const heldBytes = looseIn(file.map, start, end, ref) + (old > 0 && start >= old ? old : 0)
   const logIt = (): Promise<Content> => commit(floor, ctx, file, { effects, heldBytes }, (editor, tx, _ref, before) => {
     if (inlineOutgrown(before, start, end)) editor.log(tx, 0, before.inline!.length, before.inline, 0)
     editor.log(tx, start, length, from, at)
@@ -278,7 +289,7 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
   const fresh: { readonly off: number; readonly piece: Piece; readonly borrowed: boolean }[] = []
   let heldBytes = head === undefined ? 0 : ceilUnit(head.bytes.length)
   let placed = false
-  for (const s of segments) if (s.kind === 'log') heldBytes += looseIn(planMap, s.from, s.to)
+  for (const s of segments) if (s.kind === 'log') heldBytes += looseIn(planMap, s.from, s.to, ref)
   if (heldBytes > 0) {
     const held = floor.store.hold(ctx, heldBytes)
     if (held instanceof Promise) await held
