@@ -15,6 +15,7 @@ import { addInstall } from './commands/install.js'
 import { addMount } from './commands/mount.js'
 import { addSnapshot } from './commands/snapshot.js'
 import { addNbd } from './commands/nbd.js'
+import { addSubvolume } from './commands/subvolume.js'
 import { addStatus } from './commands/status.js'
 import { addSync } from './commands/sync.js'
 import { addVolume } from './commands/volume.js'
@@ -41,7 +42,7 @@ Examples:
   ogee umount /mnt              returns when everything is durable
 
 Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
-  for (const add of [addMount, addUmount, addStatus, addDf, addFormat, addGrow, addSnapshot, addVolume, addNbd, addFsck, addDoctor, addSync, addInstall]) add(program)
+  for (const add of [addMount, addUmount, addStatus, addDf, addFormat, addGrow, addSnapshot, addSubvolume, addVolume, addNbd, addFsck, addDoctor, addSync, addInstall]) add(program)
   const quieten = (command: Command): void => {
     command.exitOverride().configureOutput({ outputError: () => {} }).showHelpAfterError(false)
     command.commands.forEach(quieten)

@@ -1,6 +1,6 @@
 /**
  * Is the pool whole? Reads everything once, in order, and says what does not fit: the end of any test, and fsck. Changes nothing.
- *   1. Every entry leads to an inode of its type in the same domain; a chain of ties has no gap and no tombstone at its end.
+ *   1. Every entry leads to an inode of its type in the same domain (but a subvolume, which is the root of its own); a chain of ties has no gap and no tombstone at its end.
  *   2. An inode's links are its home and its reverse links, each of them an entry that leads back; nlink is their number.
  *   3. A directory's counters are its entries, subdirectories and what its children charge it with; every directory is below the root.
  *   4. An inode without links is on a session's list, and what is there without a name is not on it with links.
@@ -208,7 +208,8 @@ function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: F
       if (!isName(dentry.name)) say(`has the impossible name ${JSON.stringify(dentry.name)}`, 'report')
       entries++
       if (dentry.typeBits === S_IFDIR) subdirectories++
-      prints.name(1, dentry.ino, ino, cookieHigh, cookieLow, dentry.typeBits, inode!.domain)
+      const isDomain = dentry.typeBits === S_IFDIR && domains.get(dentry.ino)?.root === dentry.ino && dentry.ino !== ROOT_INO // a subvolume
+      prints.name(1, dentry.ino, ino, cookieHigh, cookieLow, dentry.typeBits, isDomain ? dentry.ino : inode!.domain)
     },
     link(key, name): MaybePromise<void> {
       if (inode === undefined || isDirectory(inode)) return isDamaged ? undefined : belongs('a reverse link', key)
@@ -328,7 +329,7 @@ async function readDomains(r: Reader, found: Found): Promise<Map<number, Domain>
   for (const [n, domain] of domains) {
     if (domain.newestSnapshot < (newest.get(n) ?? 0)) found({ ino: 0, what: `domain ${n} does not know of its newest snapshot`, kind: 'report' })
     const root = await readInodeOrNone(r, domain.root)
-    const isVolume = root !== undefined && isRegular(root) && root.domain === n && n === domain.root // or what is left of one
+    const isVolume = root !== undefined && (isRegular(root) || root.nlink === 0) && root.domain === n && n === domain.root // or what is left of one, or of a subvolume
     if (root === undefined || (!isVolume && (!isDirectory(root) || root.nlink === 0))) found({ ino: domain.root, what: `is the root of domain ${n} and neither a directory nor a volume`, kind: 'owner' })
   }
   return domains

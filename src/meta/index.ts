@@ -2,6 +2,7 @@
 export type { DirectoryRow, Inode, MakeArgs, Op, Timespec, Tree, VolumeRow } from './meta.js'
 export type { Domain, Snapshot } from './rows.js'
 export type { NamedSnapshot, Sweep } from './snapshot.js'
+export type { MadeSubvolume } from './subvolumes.js'
 export { openTree } from './tree.js'
 export type { TreeOptions } from './tree.js'
 export { ROOT_INO } from './make.js'

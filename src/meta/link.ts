@@ -69,7 +69,7 @@ export function* unlink(tx: Tx, hash: NameHash, op: Op, parent: number, name: st
   return { left }
 }
 
-/** rmdir(2). ENOTDIR, EACCES (search), EINVAL ('.'), ENOTEMPTY ('..'), ENOENT, EACCES, EPERM, ENOTDIR, ENOTEMPTY. */
+/** rmdir(2). ENOTDIR, EACCES (search), EINVAL ('.'), ENOTEMPTY ('..'), ENOENT, EACCES, EPERM, ENOTDIR, EBUSY (a subvolume), ENOTEMPTY. */
 export function* rmdir(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<{ readonly left: Inode }> {
   const dir = yield* inodeNow(tx, parent)
   yield* walkInto(tx, op, dir)
@@ -80,6 +80,7 @@ export function* rmdir(tx: Tx, hash: NameHash, op: Op, parent: number, name: str
   if (dentry === undefined) throw fail('ENOENT')
   const inode = yield* inodeOf(tx, dentry)
   yield* mayDelete(tx, op, dir, inode, true)
+  if (inode.domain !== dir.domain) fail('EBUSY') // a subvolume
 
   const domain = yield* domainOf(tx, dir.domain)
   yield* demandEmpty(tx, inode)

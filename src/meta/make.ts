@@ -75,7 +75,7 @@ function checkType(op: Op, { mode, rdev, target }: MakeArgs): void {
 }
 
 /** The inode, its inherited ACLs and its share of the pool's usage; `home` undefined: unnamed. */
-function* newInode(tx: Tx, op: Op, domain: Domain, dir: StoredInode, args: MakeArgs, home: Place | undefined): Steps<StoredInode> {
+export function* newInode(tx: Tx, op: Op, domain: Domain, dir: StoredInode, args: MakeArgs, home: Place | undefined): Steps<StoredInode> {
   const { ctx } = op
   const type = args.mode & S_IFMT
   const isDir = type === S_IFDIR

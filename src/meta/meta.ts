@@ -13,6 +13,7 @@ import type { Key, MaybePromise, Reader, Tx } from '../engine/index.js'
 import type { View } from '../data/index.js'
 import type { Domain, Snapshot } from './rows.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
+import type { MadeSubvolume } from './subvolumes.js'
 
 /** An inode as committed. For a directory, `nlink`, `mtime*`, `ctime*` already come from its counter row. Never mutated. */
 export interface Inode {
@@ -146,6 +147,12 @@ export interface Tree {
   snapshot(tx: Tx, op: Op, domain: number, name: string): MaybePromise<number>
   /** Takes its name away; what it alone held is found by needlessHistory. Returns its epoch. ENOENT. */
   removeSnapshot(tx: Tx, domain: number, name: string): MaybePromise<number>
+
+  // subvolumes: directories that are domains of their own (subvolumes.ts)
+  makeSubvolume(tx: Tx, op: Op, parent: number, name: string, mode: number, ino: number): MaybePromise<MadeSubvolume>
+  removeSubvolume(tx: Tx, op: Op, parent: number, name: string): MaybePromise<Inode>
+  /** Every domain's row. */
+  domains(r: Reader): MaybePromise<readonly Domain[]>
 
   // snapshots
   domain(r: Reader, domain: number): MaybePromise<Domain | undefined>

@@ -81,7 +81,7 @@ export function* rename(tx: Tx, hash: NameHash, op: Op, args: RenameArgs): Steps
     if (isDirectory(source)) yield* demand(tx, op, source, MAY_WRITE)
     if (exchange && target !== undefined && isDirectory(target)) yield* demand(tx, op, target, MAY_WRITE)
   }
-  if (fromDir.domain !== toDir.domain || source.domain !== toDir.domain) fail('EXDEV')
+  if (fromDir.domain !== toDir.domain || source.domain !== toDir.domain || (target !== undefined && target.domain !== toDir.domain)) fail('EXDEV')
   if (!exchange && target !== undefined && isDirectory(target)) yield* demandEmpty(tx, target)
 
   const domain = yield* domainOf(tx, toDir.domain)

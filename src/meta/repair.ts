@@ -140,7 +140,7 @@ async function repairNames(repair: Repair, ino: number, more: readonly At[]): Pr
     if (names.some((n) => n.parent === at.parent && n.high === at.high && n.low === at.low)) continue
     const dentry = at.parent === 0 ? undefined : await dentryOrNone(r, at.parent, at)
     const parent = dentry?.ino === ino ? await readInodeOrNone(r, at.parent) : undefined
-    if (parent !== undefined && isDirectory(parent) && parent.nlink > 0 && parent.domain === inode.domain) names.push({ ...at, name: dentry!.name })
+    if (parent !== undefined && isDirectory(parent) && parent.nlink > 0 && (parent.domain === inode.domain || inode.domain === ino)) names.push({ ...at, name: dentry!.name })
   }
   const listed = await isListed(repair, ino)
   if (names.length === 0 && inode.nlink === 0 && listed) {

@@ -80,6 +80,16 @@ export function* domainAt(r: Reader, domain: number): Steps<Domain | undefined> 
   return row === undefined ? undefined : domainOfRow(domain, row)
 }
 
+export function* allDomains(r: Reader): Steps<readonly Domain[]> {
+  const found: Domain[] = []
+  for (let from = domainKey(0); ;) {
+    const rows: readonly KeyedRow[] = yield* wait(r.scan({ from, to: domainKey(2 ** 53 - 1), limit: PAGE_ROWS }))
+    for (const { key, row } of rows) found.push(domainOfRow(firstNumber(key), row))
+    if (rows.length < PAGE_ROWS) return found
+    from = `${rows[rows.length - 1].key}\u0000`
+  }
+}
+
 // ------------------------------------------------------------------------------------------------ history to be removed
 
 /** Domains whose history has rows that nobody needs, and what says so. */

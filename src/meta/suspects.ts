@@ -133,7 +133,7 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
       continue
     }
     if ((of.mode & S_IFMT) !== dentry.typeBits) found({ ino: parent, what: `names inode ${child} (${JSON.stringify(dentry.name)}) with another type`, kind: 'entries' })
-    if (of.domain !== domain) found({ ino: parent, what: `names inode ${child} of another domain`, kind: 'report' })
+    if (of.domain !== domain && of.domain !== child) found({ ino: parent, what: `names inode ${child} of another domain`, kind: 'report' })
     if (claims.get(at)?.some((c) => c.ino === child) === true) continue
     if (isDirectory(of) && of.nlink > 0) found({ ino: parent, what: `names directory ${child} (${JSON.stringify(dentry.name)}), whose home is elsewhere`, kind: 'entries' })
     else found({ ino: child, what: `is named ${JSON.stringify(dentry.name)} in directory ${parent}, and does not know`, kind: 'names', at: { parent, high: dentry.cookieHigh, low: dentry.cookieLow } })

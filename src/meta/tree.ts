@@ -14,8 +14,9 @@ import { NOW } from '../data/index.js'
 import { forgetInode, orphans } from './orphans.js'
 import { linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
-import { domainAt, needlessHistory, removeSnapshot, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
+import { allDomains, domainAt, needlessHistory, removeSnapshot, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
+import { makeSubvolume, removeSubvolume } from './subvolumes.js'
 import { listVolumes, makeVolume, removeVolume, renameVolume, volumeNamed } from './volumes.js'
 import { removexattr, setxattr } from './xattrs.js'
 
@@ -59,6 +60,9 @@ export function openTree(options: TreeOptions): Tree {
     renameVolume: (tx, name, newName) => run(renameVolume(tx, name, newName)),
     removeVolume: (tx, op, name) => run(removeVolume(tx, op, name)),
     snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name)),
+    makeSubvolume: (tx, op, parent, name, mode, ino) => run(makeSubvolume(tx, hash, op, parent, name, mode, ino)),
+    removeSubvolume: (tx, op, parent, name) => run(removeSubvolume(tx, hash, op, parent, name)),
+    domains: (r) => run(allDomains(r)),
     removeSnapshot: (tx, domain, name) => run(removeSnapshot(tx, domain, name)),
     domain: (r, domain) => run(domainAt(r, domain)),
     snapshotNamed: (r, domain, name) => run(snapshotNamed(r, domain, name)),

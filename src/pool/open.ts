@@ -25,9 +25,10 @@ import type { Volumes } from '../volume/index.js'
 import { deviceSizeBytes } from './device.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
-import { poolSnapshots } from './snapshots.js'
-import type { PoolSnapshots } from './snapshots.js'
 import { keepCopy, makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
+import { poolSnapshots, poolSubvolumes } from './snapshots.js'
+import type { PoolSnapshots, PoolSubvolumes } from './snapshots.js'
+import { makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
 import type { Superblock } from './superblock.js'
 
 const GIB = 1024 ** 3
@@ -93,6 +94,7 @@ export interface Pool {
   readonly vfs: Vfs
   readonly volumes: Volumes
   readonly snapshots: PoolSnapshots
+  readonly subvolumes: PoolSubvolumes
   status(): Promise<PoolStatus>
   /** Everything that was answered so far is durable. */
   sync(): Promise<void>
@@ -210,7 +212,8 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     }
     await keepCopy(engine, superblock)
     options.seams?.opened?.({ engine, data, store, vfs })
-    return poolOf({ folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots({ engine, tree, snapshots }), closers })
+    const ofEpochs = { engine, tree, snapshots, removed: (ino: number) => vfs.reclaim(ino) }
+    return poolOf({ folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -226,10 +229,11 @@ interface Assembled {
   readonly vfs: OpenedVfs
   readonly volumes: Volumes
   readonly snapshots: PoolSnapshots
+  readonly subvolumes: PoolSubvolumes
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, closers }: Assembled): Pool {
+function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, closers }: Assembled): Pool {
   let superblock = atOpen
   let closing: Promise<void> | undefined
   return {
@@ -240,6 +244,7 @@ function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snaps
     vfs,
     volumes,
     snapshots,
+    subvolumes,
     async status() {
       const { usedBytes, freeBytes } = store.status()
       const { sizeBytes } = superblock

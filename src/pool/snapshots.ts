@@ -1,12 +1,19 @@
 /**
- * Snapshots as commands know them: `/path@NAME`, sentences for what is wrong, and what the kernel must forget afterwards.
+ * Snapshots and subvolumes as commands know them: `/path@NAME` or `VOLUME@NAME`, sentences for what is wrong, and what the kernel must forget afterwards.
  */
+import { NOW } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Tree } from '../meta/index.js'
-import { bytesOf, inodeAtPath, listNode, parseNamed, textOf } from '../snapshot/index.js'
+import { bytesOf, listNode, parseNamed, textOf } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
 import { PosixError, rootContext } from '../sys/index.js'
+import type { ErrnoName } from '../sys/index.js'
+import { poolNames } from './names.js'
+import type { Domain } from './names.js'
 import { Refusal } from './refusal.js'
+
+const S_IFMT = 0o170000
+const S_IFDIR = 0o040000
 
 /** A name that came, went or means another node: what the kernel holds of it is old. */
 export interface Touched {
@@ -34,28 +41,83 @@ export interface PoolSnapshots {
   settle(): Promise<void>
 }
 
-interface Domain {
-  readonly domain: number
-  readonly root: number
+export interface SubvolumeLine {
   readonly path: string
+  readonly snapshots: number
 }
 
-export function poolSnapshots(parts: { readonly engine: Engine; readonly tree: Tree; readonly snapshots: Snapshots }): PoolSnapshots {
-  const { engine, tree, snapshots } = parts
+export interface PoolSubvolumes {
+  create(path: string): Promise<{ readonly path: string; readonly touched: Touched }>
+  /** The root tree first. */
+  list(): Promise<readonly SubvolumeLine[]>
+  remove(path: string): Promise<{ readonly touched: Touched }>
+}
 
-  async function domainAt(path: string): Promise<Domain> {
-    if (!path.startsWith('/')) throw new Refusal('usage', `${JSON.stringify(path)} is no path in the pool: it begins with "/", as in /home.`)
-    const inode = await inodeAtPath(engine, tree, rootContext, path)
-    if (inode === undefined) throw new Refusal('missing', `There is no ${path} in the pool: \`ogee snapshot list\` shows what has snapshots.`)
-    const domain = await tree.domain(engine.reader(rootContext), inode.domain)
-    if (domain?.root !== inode.ino) throw new Refusal('usage', `${path} is no subvolume: snapshots are taken of "/" or of a subvolume (\`ogee subvolume create\`).`)
-    return { domain: inode.domain, root: inode.ino, path: path === '/' ? '/' : path.replace(/\/+$/, '') }
+interface Parts {
+  readonly engine: Engine
+  readonly tree: Tree
+  readonly snapshots: Snapshots
+  /** An inode lost its last name: it is to be reclaimed. */
+  removed(ino: number): void
+}
+
+/** A sentence for each errno that is known here. */
+async function saying<T>(what: Partial<Record<ErrnoName, () => Refusal>>, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act()
+  } catch (e) {
+    const known = e instanceof PosixError ? what[e.code] : undefined
+    throw known === undefined ? e : known()
   }
+}
+
+export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): PoolSubvolumes {
+  const names = poolNames({ engine, tree })
+  return {
+    async create(text) {
+      const { parent, name, path } = await names.placeAt(text)
+      const made = await saying({
+        EEXIST: () => new Refusal('exists', `There is something at ${path} that is no folder: choose another path.`),
+        ENOTDIR: () => new Refusal('usage', `What ${path} would be in is no folder: choose another path.`),
+        ENOTEMPTY: () => new Refusal('exists', `The folder ${path} is not empty: make the subvolume elsewhere, and move things into it.`),
+        EBUSY: () => new Refusal('exists', `${path} is a subvolume already.`),
+        ENAMETOOLONG: () => new Refusal('usage', 'A name has at most 255 bytes: choose a shorter one.')
+      }, () => snapshots.makeSubvolume(rootContext, parent, name))
+      if (made.replaced !== undefined) removed(made.replaced.ino)
+      return { path, touched: { parent, name } }
+    },
+    async list() {
+      const reader = engine.reader(rootContext)
+      const lines: SubvolumeLine[] = []
+      for (const { domain, root } of await tree.domains(reader)) {
+        const inode = await tree.inode(reader, root, NOW)
+        if (inode === undefined || (inode.mode & S_IFMT) !== S_IFDIR) continue
+        const path = await names.pathOf(root)
+        if (path !== undefined) lines.push({ path, snapshots: (await tree.snapshots(reader, domain)).length })
+      }
+      return lines
+    },
+    async remove(text) {
+      const { parent, name, path } = await names.placeAt(text)
+      const left = await saying({
+        ENOENT: () => new Refusal('missing', `There is no ${path} in the pool.`),
+        EINVAL: () => new Refusal('usage', `${path} is no subvolume: rmdir removes a folder.`),
+        ENOTEMPTY: () => new Refusal('usage', `${path} is not empty: remove what is in it first.`),
+        EBUSY: () => new Refusal('usage', `${path} has snapshots: remove them first (\`ogee snapshot rm\`).`)
+      }, () => snapshots.removeSubvolume(rootContext, parent, name))
+      removed(left.ino)
+      return { touched: { parent, name } }
+    }
+  }
+}
+
+export function poolSnapshots({ engine, tree, snapshots }: Parts): PoolSnapshots {
+  const names = poolNames({ engine, tree })
 
   async function named(text: string): Promise<Domain & { readonly name: string }> {
     const parsed = parseNamed(text)
-    if (parsed === undefined) throw new Refusal('usage', `${JSON.stringify(text)} is no name of a snapshot: write /@NAME for one of the whole tree, or /path@NAME for one of a subvolume; no "/" in NAME.`)
-    return { ...await domainAt(parsed.path), name: bytesOf(parsed.name) }
+    if (parsed === undefined) throw new Refusal('usage', `${JSON.stringify(text)} is no name of a snapshot: write /@NAME for one of the whole tree, /path@NAME for one of a subvolume, or VOLUME@NAME; no "/" in NAME.`)
+    return { ...await names.domainAt(parsed.path), name: bytesOf(parsed.name) }
   }
 
   const lineOf = ({ path }: Domain, name: string, epoch: number, takenSec: number): SnapshotLine =>
@@ -64,30 +126,21 @@ export function poolSnapshots(parts: { readonly engine: Engine; readonly tree: T
   return {
     async create(text) {
       const { name, ...at } = await named(text)
-      try {
-        const epoch = await snapshots.create(rootContext, at.domain, name)
-        const taken = (await snapshots.list(rootContext, at.domain)).find((s) => s.epoch === epoch)
-        return { snapshot: lineOf(at, name, epoch, taken?.takenSec ?? 0), touched: { parent: listNode(at.root), name } }
-      } catch (e) {
-        if (!(e instanceof PosixError)) throw e
-        if (e.code === 'EEXIST') throw new Refusal('exists', `There is a snapshot ${text} already: choose another name, or remove it first (\`ogee snapshot rm\`).`)
-        if (e.code === 'ENAMETOOLONG') throw new Refusal('usage', 'A snapshot\'s name has at most 255 bytes: choose a shorter one.')
-        if (e.code === 'ENOSPC') throw new Refusal('full', 'The pool has too little space to keep what is being written apart from a snapshot: free some, or enlarge the pool (`ogee grow`).')
-        throw e
-      }
+      const epoch = await saying({
+        EEXIST: () => new Refusal('exists', `There is a snapshot ${text} already: choose another name, or remove it first (\`ogee snapshot rm\`).`),
+        ENAMETOOLONG: () => new Refusal('usage', 'A snapshot\'s name has at most 255 bytes: choose a shorter one.'),
+        ENOSPC: () => new Refusal('full', 'The pool has too little space to keep what is being written apart from a snapshot: free some, or enlarge the pool (`ogee grow`).')
+      }, () => snapshots.create(rootContext, at.domain, name))
+      const taken = (await snapshots.list(rootContext, at.domain)).find((s) => s.epoch === epoch)
+      return { snapshot: lineOf(at, name, epoch, taken?.takenSec ?? 0), touched: { parent: listNode(at.root), name } }
     },
     async list(of) {
-      const at = await domainAt(of)
+      const at = await names.domainAt(of)
       return (await snapshots.list(rootContext, at.domain)).map((s) => lineOf(at, s.name, s.epoch, s.takenSec))
     },
     async remove(text) {
       const { name, ...at } = await named(text)
-      try {
-        await snapshots.remove(rootContext, at.domain, name)
-      } catch (e) {
-        if (!(e instanceof PosixError) || e.code !== 'ENOENT') throw e
-        throw new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`)
-      }
+      await saying({ ENOENT: () => new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`) }, () => snapshots.remove(rootContext, at.domain, name))
       return { touched: { parent: listNode(at.root), name } }
     },
     settle: () => snapshots.settle()

@@ -1,5 +1,5 @@
 /**
- * What a snapshot is called outside: `/path@NAME`, where /path leads to the root of a domain (`/` or a subvolume).
+ * What a snapshot is called outside: `/path@NAME`, where /path leads to the root of a domain (`/` or a subvolume), or `VOLUME@NAME`.
  * Paths are text; names in the tree are the bytes of its UTF-8.
  */
 import type { Context } from '../sys/index.js'
@@ -9,7 +9,7 @@ import { ROOT_INO } from '../meta/index.js'
 import type { Inode, Tree } from '../meta/index.js'
 
 export interface Named {
-  /** Absolute; '/' is the root tree. */
+  /** Absolute; '/' is the root tree. Without a '/': a volume's name. */
   readonly path: string
   readonly name: string
 }
@@ -19,7 +19,7 @@ export function parseNamed(text: string): Named | undefined {
   const at = text.lastIndexOf('@')
   const path = text.slice(0, at)
   const name = text.slice(at + 1)
-  if (at < 0 || !path.startsWith('/') || name === '' || name === '.' || name === '..' || name.includes('/')) return undefined
+  if (at < 1 || name === '' || name === '.' || name === '..' || name.includes('/')) return undefined
   return { path, name }
 }
 

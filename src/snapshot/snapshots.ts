@@ -5,10 +5,11 @@
  *   - Removing one takes its name away in a transaction; what it alone held comes back in the background (sweep.ts).
  *   - An engine that failed, or a pool opened for reading, refuses both.
  */
+import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Data } from '../data/index.js'
-import type { Op, Tree } from '../meta/index.js'
+import type { Inode, MadeSubvolume, Op, Tree } from '../meta/index.js'
 import { startSweeper } from './sweep.js'
 
 export interface SnapshotInfo {
@@ -25,6 +26,10 @@ export interface Snapshots {
   list(ctx: Context, domain: number): Promise<readonly SnapshotInfo[]>
   /** ENOENT. */
   remove(ctx: Context, domain: number, name: string): Promise<void>
+  /** A directory that is a domain of its own, new or in the place of an empty one. As mkdir; ENOTEMPTY, EBUSY. */
+  makeSubvolume(ctx: Context, parent: number, name: string): Promise<MadeSubvolume>
+  /** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots). Its inode is to be reclaimed. */
+  removeSubvolume(ctx: Context, parent: number, name: string): Promise<Inode>
   /** Goes on with what an earlier daemon left. */
   start(): void
   /** Everything that removed snapshots held has been given back when this resolves. */
@@ -62,6 +67,26 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       await engine.transact(ctx, (tx) => tree.removeSnapshot(tx, domain, name))
       await engine.sync(ctx)
       sweeper.wake()
+    },
+    async makeSubvolume(ctx, parent, name) {
+      const op = opOf(ctx)
+      const made = await engine.transact(ctx, async (tx) => tree.makeSubvolume(tx, op, parent, name, 0o755, await tree.takeInodeNumbers(tx, 1)))
+      await engine.sync(ctx)
+      return made
+    },
+    async removeSubvolume(ctx, parent, name) {
+      for (;;) {
+        try {
+          const op = opOf(ctx)
+          const left = await engine.transact(ctx, (tx) => tree.removeSubvolume(tx, op, parent, name))
+          await engine.sync(ctx)
+          return left
+        } catch (e) {
+          if (!(e instanceof PosixError && e.code === 'EAGAIN')) throw e
+          sweeper.wake()
+          await sweeper.settle()
+        }
+      }
     },
     start: () => sweeper.wake(),
     settle: () => sweeper.settle(),

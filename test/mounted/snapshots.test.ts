@@ -16,6 +16,42 @@ const refused = (ran: Ran, said: RegExp): void => {
 }
 const sh = (script: string, cwd = '/'): Promise<Ran> => run('sh', ['-c', script], { cwd })
 
+test('a subvolume has snapshots of its own; names do not cross its edge', async (t) => {
+  const { pool, dir, ogee } = makePlace(t)
+  ok(await ogee('mount', pool, dir))
+  ok(await sh('mkdir empty full && chmod 700 empty && echo x > full/f && ls; ls sub', dir).then((ran) => ({ ...ran, code: 0 })))
+  ok(await ogee('subvolume', 'create', dir, '/sub'))
+  ok(await ogee('subvolume', 'create', dir, '/empty'))
+  refused(await ogee('subvolume', 'create', dir, '/full'), /not empty/)
+  refused(await ogee('subvolume', 'create', dir, '/sub'), /already/)
+  refused(await ogee('subvolume', 'create', dir, '/no/such'), /make it first/)
+  assert.equal(ok(await sh('stat -c %a empty; ls; cd sub && echo one > f && mkdir d && ls', dir)).out, '700\nempty\nfull\nsub\nd\nf\n')
+  ok(await ogee('snapshot', 'create', dir, '/sub@one'))
+  ok(await ogee('snapshot', 'create', dir, '/@all'))
+  ok(await sh('echo two > sub/f && mv full/f sub/g && mv full sub/d', dir)) // mv copies
+  refused(await sh('ln sub/f here', dir), /cross-device/i)
+  refused(await sh('rmdir empty', dir), /busy/)
+  assert.equal(ok(await sh('cat sub/.snapshots/one/f; ls sub/.snapshots/one .snapshots/all .snapshots/all/sub; ls -d sub/d/full', dir)).out,
+    'one\n.snapshots/all:\nempty\nfull\nsub\n\n.snapshots/all/sub:\n\nsub/.snapshots/one:\nd\nf\nsub/d/full\n')
+  assert.deepEqual((JSON.parse(ok(await ogee('subvolume', 'list', dir, '--json')).out) as { path: string; snapshots: number }[]).map((s) => `${s.path} ${s.snapshots}`), ['/ 1', '/sub 1', '/empty 0'])
+  refused(await ogee('subvolume', 'rm', dir, '/sub'), /not empty/)
+  ok(await ogee('subvolume', 'rm', dir, '/empty'))
+  refused(await sh('ls empty', dir), /No such file/)
+  ok(await sh('rm -r sub/*', dir))
+  refused(await ogee('subvolume', 'rm', dir, '/sub'), /has snapshots/)
+  ok(await ogee('snapshot', 'rm', dir, '/sub@one'))
+  ok(await ogee('subvolume', 'rm', dir, '/sub'))
+  assert.equal(ok(await sh('ls; ls .snapshots/all .snapshots/all/sub', dir)).out, '.snapshots/all:\nempty\nfull\nsub\n\n.snapshots/all/sub:\n')
+  ok(await ogee('umount', dir))
+  ok(await ogee('fsck', pool))
+  ok(await ogee('volume', 'create', pool, 'v', '--size', '10M'))
+  ok(await ogee('snapshot', 'create', pool, 'v@one'))
+  refused(await ogee('volume', 'rm', pool, 'v'), /snapshot/)
+  ok(await ogee('snapshot', 'rm', pool, 'v@one'))
+  ok(await ogee('volume', 'rm', pool, 'v'))
+  ok(await ogee('fsck', pool))
+})
+
 for (const options of [[], ['-o', 'opens']]) test(`a snapshot shows what was, to any program; it goes when it is removed ${options.join(' ')}`, async (t) => {
   const { top, pool, dir, ogee } = makePlace(t)
   ok(await ogee('format', pool, '--size', '1G'))

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { Refusal } from '../../src/pool/index.js'
 import { errnoName, errnoOf, rootContext as root, seededRandom } from '../../src/sys/index.js'
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, SET_MODE, SET_SIZE } from '../../src/vfs/index.js'
 import { cloneTree, historyRows, makeRig, nodeAt, textOfPool, textOfTree } from './rig.js'
@@ -23,7 +24,8 @@ const step = fc.oneof(
   { weight: 9, arbitrary: fc.record({ op: fc.constant('write' as const), file: pick, offset, length }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('truncate' as const, 'punch' as const), file: pick, offset, length }) },
   fc.record({ op: fc.constantFrom('chmod' as const, 'setxattr' as const), file: pick, value: fc.nat({ max: 511 }) }),
-  { weight: 4, arbitrary: fc.record({ op: fc.constant('snapshot' as const) }) },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('snapshot' as const), of: fc.oneof(fc.constant(0), pick) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('subvolume' as const, 'unsubvolume' as const), dir: pick, name }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('remove' as const), which: pick }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('sync' as const, 'flush' as const, 'settle' as const, 'checkpoint' as const) }) },
   fc.record({ op: fc.constant('reopen' as const) }))
@@ -32,13 +34,28 @@ type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 interface World {
   readonly rig: Rig
   readonly live: TreeFolder
-  readonly snapshots: Map<string, TreeFolder>
+  /** By what they are called; `path` of their subvolume. */
+  readonly snapshots: Map<string, { readonly path: string; readonly tree: TreeFolder }>
   taken: number
   readonly bytes: (n: number) => Buffer
 }
 
 const folders = (dir: TreeFolder, path = ''): [string, TreeFolder][] =>
   [[path, dir], ...[...dir.entries].flatMap(([n, node]): [string, TreeFolder][] => (node.kind === 'dir' ? folders(node, `${path}/${n}`) : []))]
+/** The subvolume that a path lies in. */
+function domainOf(live: TreeFolder, path: string): string {
+  let domain = ''
+  let at: TreeFolder = live
+  let so = ''
+  for (const n of path.split('/').filter((x) => x !== '')) {
+    so += `/${n}`
+    const node = at.entries.get(n)
+    if (node?.kind !== 'dir') break
+    at = node
+    if (at.sub === true) domain = so
+  }
+  return domain
+}
 const files = (dir: TreeFolder): [string, TreeFile][] =>
   folders(dir).flatMap(([path, d]) => [...d.entries].flatMap(([n, node]): [string, TreeFile][] => (node.kind === 'file' ? [[`${path}/${n}`, node]] : [])))
 const one = <T>(list: readonly T[], n: number): T => list[n % list.length]
@@ -49,6 +66,16 @@ async function failing(act: () => Promise<unknown> | unknown): Promise<string> {
     return ''
   } catch (e) {
     return errnoName(errnoOf(e))
+  }
+}
+
+async function failingReason(act: () => Promise<unknown>): Promise<string> {
+  try {
+    await act()
+    return ''
+  } catch (e) {
+    assert.ok(e instanceof Refusal, String(e))
+    return e.reason
   }
 }
 
@@ -72,7 +99,9 @@ async function run(w: World, s: Step): Promise<void> {
       const [path, file] = one(all, s.file)
       const [to, dir] = one(folders(w.live), s.dir)
       if (dir.entries.has(s.name)) return
-      await vfs.link(root, await nodeAt(vfs, path), await nodeAt(vfs, to), s.name)
+      const said = await failing(async () => vfs.link(root, await nodeAt(vfs, path), await nodeAt(vfs, to), s.name))
+      assert.equal(said, domainOf(w.live, path) === domainOf(w.live, to) ? '' : 'EXDEV')
+      if (said !== '') return
       dir.entries.set(s.name, file)
       return
     }
@@ -82,7 +111,7 @@ async function run(w: World, s: Step): Promise<void> {
       const node = dir.entries.get(s.name)
       const parent = await nodeAt(vfs, path)
       const said = await failing(() => vfs[s.op](root, parent, s.name))
-      const expected = node === undefined ? 'ENOENT' : s.op === 'unlink' ? (node.kind === 'dir' ? 'EISDIR' : '') : node.kind !== 'dir' ? 'ENOTDIR' : node.entries.size > 0 ? 'ENOTEMPTY' : ''
+      const expected = node === undefined ? 'ENOENT' : s.op === 'unlink' ? (node.kind === 'dir' ? 'EISDIR' : '') : node.kind !== 'dir' ? 'ENOTDIR' : node.sub === true ? 'EBUSY' : node.entries.size > 0 ? 'ENOTEMPTY' : ''
       assert.equal(said, expected)
       if (said === '') dir.entries.delete(s.name)
       return
@@ -91,7 +120,9 @@ async function run(w: World, s: Step): Promise<void> {
       const [path, dir] = one(folders(w.live), s.dir)
       const [to, target] = one(folders(w.live), s.to)
       const node = dir.entries.get(s.name)
+      if (node?.kind === 'dir' && folders(node).slice(1).some(([, below]) => below.sub === true)) return // what is below would be called otherwise
       const said = await failing(async () => vfs.rename(root, await nodeAt(vfs, path), s.name, await nodeAt(vfs, to), s.newName, 0))
+      if (node !== undefined && (domainOf(w.live, path) !== domainOf(w.live, to) || (node.kind === 'dir' && node.sub === true))) assert.notEqual(said, '', 'nothing crosses the edge of a subvolume')
       if (said !== '' || node === undefined) return
       if (target.entries.get(s.newName) === node && !(target === dir && s.name === s.newName) && node.kind === 'file') return // two names of one file: nothing happens
       dir.entries.delete(s.name)
@@ -142,15 +173,35 @@ async function run(w: World, s: Step): Promise<void> {
     }
     case 'snapshot': {
       const called = `s${w.taken++}`
-      w.snapshots.set(called, cloneTree(w.live))
-      await pool.snapshots.create(`/@${called}`)
+      const [path, dir] = one(folders(w.live).filter(([at, d]) => at === '' || d.sub === true), s.of)
+      const of = `${path === '' ? '/' : path}@${called}`
+      await pool.snapshots.create(of)
+      w.snapshots.set(of, { path, tree: cloneTree(dir) })
+      return
+    }
+    case 'subvolume':
+    case 'unsubvolume': {
+      const [path, dir] = one(folders(w.live), s.dir)
+      const at = `${path}/${s.name}`
+      const node = dir.entries.get(s.name)
+      const isEmpty = node?.kind === 'dir' && node.entries.size === 0
+      if (s.op === 'subvolume') {
+        const said = await failingReason(() => pool.subvolumes.create(at))
+        assert.equal(said, node === undefined || (isEmpty && node.sub !== true) ? '' : 'exists')
+        if (said === '') dir.entries.set(s.name, { kind: 'dir', sub: true, entries: new Map() })
+      } else {
+        const said = await failingReason(() => pool.subvolumes.remove(at))
+        const isThere = node?.kind === 'dir' && node.sub === true
+        assert.equal(said, node === undefined ? 'missing' : isThere && isEmpty && ![...w.snapshots.values()].some((x) => x.path === at) ? '' : 'usage')
+        if (said === '') dir.entries.delete(s.name)
+      }
       return
     }
     case 'remove': {
       if (w.snapshots.size === 0) return
       const called = one([...w.snapshots.keys()], s.which)
       w.snapshots.delete(called)
-      await pool.snapshots.remove(`/@${called}`)
+      await pool.snapshots.remove(called)
       return
     }
     case 'sync': return pool.sync()
@@ -164,8 +215,10 @@ async function run(w: World, s: Step): Promise<void> {
 async function assertShown({ rig, live, snapshots }: World): Promise<void> {
   const { vfs, pool } = rig.now
   assert.deepEqual(await textOfPool(vfs, 1), textOfTree(live))
-  assert.deepEqual((await pool.snapshots.list('/')).map((s) => s.name), [...snapshots.keys()])
-  for (const [called, tree] of snapshots) assert.deepEqual(await textOfPool(vfs, await nodeAt(vfs, `.snapshots/${called}`)), textOfTree(tree), called)
+  const domains = folders(live).filter(([path, dir]) => path === '' || dir.sub === true).map(([path]) => path)
+  assert.deepEqual((await pool.subvolumes.list()).map((s) => s.path).sort(), domains.map((path) => (path === '' ? '/' : path)).sort())
+  for (const path of domains) assert.deepEqual((await pool.snapshots.list(path === '' ? '/' : path)).map((s) => s.snapshot), [...snapshots].filter(([, x]) => x.path === path).map(([called]) => called))
+  for (const [called, { path, tree }] of snapshots) assert.deepEqual(await textOfPool(vfs, await nodeAt(vfs, `${path}/.snapshots/${called.slice(called.indexOf('@') + 1)}`)), textOfTree(tree), called)
 }
 
 test('snapshots show what was, whatever came and went', { timeout: 300_000 }, () => fc.assert(
@@ -188,7 +241,10 @@ test('snapshots show what was, whatever came and went', { timeout: 300_000 }, ()
     // an empty pool is empty
     for (const [path, dir] of folders(w.live).reverse()) {
       const parent = await nodeAt(rig.now.vfs, path)
-      for (const [n, node] of dir.entries) await rig.now.vfs[node.kind === 'dir' ? 'rmdir' : 'unlink'](root, parent, n)
+      for (const [n, node] of dir.entries) {
+        if (node.kind === 'dir' && node.sub === true) await rig.now.pool.subvolumes.remove(`${path}/${n}`)
+        else await rig.now.vfs[node.kind === 'dir' ? 'rmdir' : 'unlink'](root, parent, n)
+      }
     }
     await rig.reopen()
     await rig.now.settleOrphans()

@@ -96,10 +96,23 @@ export async function readAll(vfs: Vfs, node: number, sizeBytes: number): Promis
 
 export interface TreeFile { kind: 'file'; bytes: Buffer; mode: number; xattr: string }
 export interface TreeLink { kind: 'link'; target: string }
-export interface TreeFolder { kind: 'dir'; entries: Map<string, TreeNode> }
+/** `sub`: a subvolume. */
+export interface TreeFolder { kind: 'dir'; sub?: boolean; entries: Map<string, TreeNode> }
 export type TreeNode = TreeFile | TreeLink | TreeFolder
 
-export const cloneTree = (dir: TreeFolder): TreeFolder => structuredClone(dir) // names of one file stay names of one file
+/** What a snapshot shows: names of one file stay names of one file, and subvolumes below are empty. */
+export function cloneTree(dir: TreeFolder): TreeFolder {
+  const emptied = (of: TreeFolder): void => {
+    for (const node of of.entries.values()) {
+      if (node.kind !== 'dir') continue
+      if (node.sub === true) node.entries.clear()
+      else emptied(node)
+    }
+  }
+  const clone = structuredClone(dir)
+  emptied(clone)
+  return clone
+}
 
 const digest = (bytes: Buffer): string => {
   let h = 0

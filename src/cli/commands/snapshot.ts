@@ -12,7 +12,7 @@ interface Flags {
   readonly wait?: boolean
 }
 const POOL = "the pool's folder, or where it is mounted"
-const SNAPSHOT = '/@NAME of the whole tree, /path@NAME of a subvolume'
+const SNAPSHOT = '/@NAME of the whole tree, /path@NAME of a subvolume, VOLUME@NAME of a volume'
 
 export const addSnapshot = (program: Command): void => {
   const group = program.command('snapshot')
@@ -21,7 +21,7 @@ export const addSnapshot = (program: Command): void => {
     .addHelpText('after', '\nExamples:\n  ogee snapshot create /srv/pool /@monday\n  ls /mnt/.snapshots/monday\n  ogee snapshot rm /srv/pool /@monday')
   group.command('create').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT>', SNAPSHOT)
     .summary('take a snapshot').option('--json', 'print JSON').action(create)
-  group.command('list').argument('<POOL|DIR>', POOL).argument('[PATH]', 'of this subvolume', '/')
+  group.command('list').argument('<POOL|DIR>', POOL).argument('[PATH]', 'of this subvolume or volume', '/')
     .summary('list snapshots, oldest first').option('--json', 'print JSON').action(list)
   group.command('rm').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT...>', SNAPSHOT)
     .summary('remove snapshots; their space comes back in the background').option('--wait', 'return when all space is back').action(remove)
@@ -31,10 +31,10 @@ async function create(path: string, snapshot: string, flags: Flags): Promise<voi
   const { pool } = locate(path)
   const taken = await onPool(pool, () => askCall(pool, 'snapshot/create', { of: snapshot }, (f) => f.SnapshotTaken), (p) => p.snapshots.create(snapshot))
   if (flags.json === true) say(JSON.stringify(taken.snapshot))
-  else say(`${taken.snapshot.snapshot} is taken: ${inMount(taken.snapshot)} in a mount.`)
+  else say(`${taken.snapshot.snapshot} is taken${inMount(taken.snapshot) === '-' ? '' : `: ${inMount(taken.snapshot)} in a mount`}.`)
 }
 
-const inMount = ({ of, name }: SnapshotLine): string => `${of === '/' ? '' : of}/.snapshots/${name}`
+const inMount = ({ of, name }: SnapshotLine): string => (!of.startsWith('/') ? '-' : `${of === '/' ? '' : of}/.snapshots/${name}`)
 
 async function list(path: string, of: string, flags: Flags): Promise<void> {
   const { pool } = locate(path)

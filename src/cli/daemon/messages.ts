@@ -49,6 +49,8 @@ export const NbdStopped = z.object({ stopped: z.number() })
 export const SnapshotForm = z.object({ snapshot: z.string(), name: z.string(), of: z.string(), epoch: z.number(), takenSec: z.number() })
 export const SnapshotTaken = z.object({ snapshot: SnapshotForm })
 export const SnapshotList = z.object({ snapshots: z.array(SnapshotForm) })
+export const SubvolumeMade = z.object({ path: z.string() })
+export const SubvolumeList = z.object({ subvolumes: z.array(z.object({ path: z.string(), snapshots: z.number() })) })
 export const SnapshotRemoved = z.object({ removed: z.literal(true) })
 /** `reason` of a Refusal. */
 export const Failure = z.object({ error: z.string(), reason: z.string().optional() })

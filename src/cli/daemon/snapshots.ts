@@ -1,9 +1,9 @@
-/** What the daemon does for `ogee snapshot`: the pool's own call, and then the kernel forgets what it knew of the name. */
+/** What the daemon does for `ogee snapshot` and `ogee subvolume`: the pool's own call, and then the kernel forgets what it knew of the name. */
 import type { Pool } from '../../pool/index.js'
 import type { Calls } from './control.js'
 import type { Door } from './door.js'
 
-export const snapshotCalls = ({ snapshots }: Pool, door: Door): Calls => ({
+export const snapshotCalls = ({ snapshots, subvolumes }: Pool, door: Door): Calls => ({
   async 'snapshot/create'(query) {
     const { snapshot, touched } = await snapshots.create(query.get('of') ?? '')
     await door.changed(touched.parent, touched.name)
@@ -14,6 +14,17 @@ export const snapshotCalls = ({ snapshots }: Pool, door: Door): Calls => ({
     const { touched } = await snapshots.remove(query.get('of') ?? '')
     await door.changed(touched.parent, touched.name)
     if (query.get('wait') !== null) await snapshots.settle()
+    return { removed: true }
+  },
+  async 'subvolume/create'(query) {
+    const { path, touched } = await subvolumes.create(query.get('path') ?? '')
+    await door.changed(touched.parent, touched.name)
+    return { path }
+  },
+  'subvolume/list': async () => ({ subvolumes: await subvolumes.list() }),
+  async 'subvolume/rm'(query) {
+    const { touched } = await subvolumes.remove(query.get('path') ?? '')
+    await door.changed(touched.parent, touched.name)
     return { removed: true }
   }
 })
