@@ -98,6 +98,7 @@ export const systemClock: Clock = {
   every: (ms, fn) => timerOf(setInterval(fn, ms)),
   sleep: (ms, signal) =>
     new Promise((resolve) => {
+      if (signal?.cancelled === true) return resolve()
       const handle = setTimeout(done, ms)
       const unlisten = signal?.onCancel(done)
       function done(): void {
@@ -171,6 +172,7 @@ export function manualClock(startSec = 1_700_000_000): ManualClock {
     every: (ms, fn) => add(ms, ms, fn),
     sleep: (ms, signal) =>
       new Promise((resolve) => {
+        if (signal?.cancelled === true) return resolve()
         const timer = add(ms, 0, done)
         const unlisten = signal?.onCancel(done)
         function done(): void {

@@ -21,6 +21,8 @@ describe('system clock', () => {
     const sleeping = sys.systemClock.sleep(60_000, cancel)
     cancel.cancel()
     await sleeping
+    await sys.systemClock.sleep(60_000, cancel) // cancelled before
+    await sys.manualClock().sleep(1, cancel)
     assert.ok(sys.systemClock.monotonicUs() > 0)
   })
 })
