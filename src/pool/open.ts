@@ -28,7 +28,6 @@ import { Refusal } from './refusal.js'
 import { keepCopy, makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
 import { poolSnapshots, poolSubvolumes } from './snapshots.js'
 import type { PoolSnapshots, PoolSubvolumes } from './snapshots.js'
-import { makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
 import type { Superblock } from './superblock.js'
 
 const GIB = 1024 ** 3

@@ -157,11 +157,14 @@ function pastOf(core: Core, handles: Handles) {
   /** What a snapshot shows of an inode; `undefined`: nothing. */
   const inodeIn = (ctx: Context, shown: Shown, ino: number): MaybePromise<Past | undefined> => {
     const inode = tree.inode(readerOf(core, ctx), ino, shown.epoch)
-    return inode instanceof Promise ? inode.then((late) => pastFrom(shown, late)) : pastFrom(shown, inode)
+    return then(inode, (found) => (found === undefined ? foreignIn(ctx, shown, ino) : pastFrom(shown, found)))
   }
 
-  const pastFrom = (shown: Shown, inode: Inode | undefined): Past | undefined => {
-    if (inode === undefined) return undefined
+  /** The root of another domain, whose epochs are its own: what the view says of it means nothing. */
+  const foreignIn = (ctx: Context, shown: Shown, ino: number): MaybePromise<Past | undefined> =>
+    then(tree.inode(readerOf(core, ctx), ino, NOW), (now) => (now === undefined || now.domain === shown.domain || now.domain !== ino ? undefined : pastFrom(shown, now)))
+
+  const pastFrom = (shown: Shown, inode: Inode): Past => {
     if (inode.domain === shown.domain) return { shown, inode, isForeign: false }
     return { shown, inode: { ...inode, mode: S_IFDIR | 0o555, nlink: 2, hasAccessAcl: false, hasDefaultAcl: false }, isForeign: true }
   }
