@@ -44,7 +44,7 @@ interface Peer {
   foundUs: number
 }
 
-export function makeLoop({ clock, hold, spinUs: spinUsMax = 30, quietUs = 200 }: LoopOptions): Loop {
+export function makeLoop({ clock, hold, spinUs: spinUsMax = 30, quietUs = 60 }: LoopOptions): Loop {
   const shared = Buffer.allocUnsafeSlow(SHARED_BYTES)
   let hot: Peer[] = []
   let running = false

@@ -227,6 +227,9 @@ test('with a mount: volumes made later are served, umount ends it all', async (t
   assert.match((await ogee('nbd', pool, '--listen', 'tcp:0.0.0.0:1')).err, /add --tls-dir, or --plain/)
   assert.match((await ogee('nbd', pool, 'nobody')).err, /There is no volume nobody/)
   await ok(ogee('umount', dir))
+  await ok(ogee('mount', pool, dir, '-o', 'ro', '--nbd', `unix:${top}/sockets/a`))
+  assert.equal((await nbdsh('-u', `nbd+unix:///later?socket=${top}/sockets/a`, '-c', 'print(h.is_read_only())')).out, 'True\n')
+  await ok(ogee('umount', dir))
   assert.equal(statSync(join(top, 'sockets/a'), { throwIfNoEntry: false }), undefined)
 })
 

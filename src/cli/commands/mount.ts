@@ -46,6 +46,6 @@ export const addMount = (program: Command): void => {
     .addHelpText('after', `${MOUNT_OPTIONS_HELP}\n\nExamples:\n  ogee mount /srv/pool /mnt\n  ogee mount /srv/pool /backup -o ro,noexec`)
     .action(async (pool: string, dir: string, flags: Flags) => {
       const options = parseMountOptions(flags.o, process.geteuid?.() === 0)
-      process.exitCode = await mountPool({ pool, dir, options, where: flags.foreground === true ? 'foreground' : 'background', note, ...(flags.nbd === undefined ? {} : { nbd: (folder: string) => nbdSpec(folder, [], { listen: flags.nbd === true || flags.nbd === undefined ? [] : [flags.nbd] }) }) })
+      process.exitCode = await mountPool({ pool, dir, options, where: flags.foreground === true ? 'foreground' : 'background', note, ...(flags.nbd === undefined ? {} : { nbd: (folder: string) => nbdSpec(folder, [], { listen: flags.nbd === true || flags.nbd === undefined ? [] : [flags.nbd], readOnly: options.readOnly }) }) })
     })
 }

@@ -67,6 +67,7 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
     const vfs = spec.options.synchronous || spec.options.dirSync ? namesSynced(pool.vfs) : pool.vfs
     door = spec.dir === undefined ? noDoor(systemClock, spec.options.latency) : await openDoor({ vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
     const files = volumesMount(pool, door.hold, log)
+    await files.clear()
     const nbd = nbdServices({ pool, hold: door.hold, log, attached: () => (spec.dir === undefined ? files.opens : 0), empty: spec.dir === undefined ? door.abandon : () => undefined })
     if (spec.nbd !== undefined) await nbd.start(spec.nbd)
     return await serve({ spec, host, log, stop, lock, pool, door, nbd, files })

@@ -25,6 +25,8 @@ export interface VolumesMount {
   readonly calls: Calls
   /** Files in it that are open. */
   readonly opens: number
+  /** Takes off what a daemon that died left there: the pool's lock is ours. */
+  clear(): Promise<void>
   /** Resolves when no file in it is open. */
   idle(): Promise<void>
   /** Takes it off; `force`: whoever has a file open loses it. */
@@ -38,7 +40,6 @@ export function volumesMount(pool: Pool, hold: CoreHold, log: Logger): VolumesMo
   let mounting: Promise<Connection> | undefined
 
   const mount = async (): Promise<Connection> => {
-    while (topMountAt(readMounts(), dir) !== undefined) await unmount(dir, 'lazy') // of a daemon that died: the pool's lock is ours
     mkdirSync(dir, { recursive: true, mode: 0o700 })
     const fd = await mountFuse(dir, { source: pool.folder, allowOther: false, defaultPermissions: true, flags: ['nosuid', 'nodev', 'noexec'] })
     const channel = new Channel({ clock: systemClock, hold })
@@ -72,6 +73,9 @@ export function volumesMount(pool: Pool, hold: CoreHold, log: Logger): VolumesMo
         await mounting
         return { dir }
       }
+    },
+    async clear() {
+      while (topMountAt(readMounts(), dir) !== undefined) await unmount(dir, 'lazy')
     },
     async idle() {
       if (folder.opens > 0) log.info(`the pool stays open: ${folder.opens} volumes are in use in ${dir}`)
