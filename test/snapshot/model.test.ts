@@ -1,4 +1,4 @@
-/** A tree with random changes, snapshots and their removals against a tree in memory, over reopening; in the end all space is back. */
+/** A tree with random changes, snapshots and their removals against a tree in memory, over reopening and kill -9; in the end all space is back. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
@@ -28,7 +28,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('subvolume' as const, 'unsubvolume' as const), dir: pick, name }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('remove' as const), which: pick }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('sync' as const, 'flush' as const, 'settle' as const, 'checkpoint' as const) }) },
-  fc.record({ op: fc.constant('reopen' as const) }))
+  fc.record({ op: fc.constantFrom('reopen' as const, 'die' as const) }))
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
 interface World {
@@ -210,6 +210,7 @@ async function run(w: World, s: Step): Promise<void> {
     case 'settle': return pool.snapshots.settle()
     case 'checkpoint': return w.rig.now.engine.checkpoint()
     case 'reopen': return w.rig.reopen()
+    case 'die': return w.rig.die()
   }
 }
 
@@ -233,6 +234,7 @@ test('snapshots show what was, whatever came and went', { timeout: 300_000 }, ()
     await assertShown(w)
     while (w.snapshots.size > 0) {
       await run(w, { op: 'remove', which: random.uint32() % 1000 })
+      if (random.uint32() % 2 === 0) await rig.die() // in the middle of giving back
       await rig.now.pool.snapshots.settle()
       await assertShown(w)
     }

@@ -1,5 +1,6 @@
 /** A pool in a folder of its own, its floors at hand, and a tree in memory beside it: what tests of snapshots are made of. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,9 +27,10 @@ export interface Opened {
 }
 
 export interface Rig {
-  readonly folder: string
   now: Opened
   reopen(): Promise<void>
+  /** Goes on with the files as they are now, as the next daemon finds them when this one is killed. */
+  die(): Promise<void>
   /** Nothing is wrong; the pool is closed and opened for it. */
   check(): Promise<void>
   end(): Promise<void>
@@ -36,7 +38,8 @@ export interface Rig {
 
 export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams = {}): Promise<Rig> {
   const top = mkdtempSync(join(process.env.OGEE_TEST_ROOT ?? tmpdir(), 'ogee-snap-'))
-  const folder = join(top, 'pool')
+  let folder = join(top, 'pool')
+  let copies = 0
   makeFolder(folder)
   const parts = { clock: systemClock, random: seededRandom(seed) }
   await formatPool(folder, { ...parts, sizeBytes })
@@ -48,10 +51,17 @@ export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams 
     return { pool, vfs, engine: floors.engine, data: floors.data, store: floors.store, settleOrphans: () => vfs.settle() }
   }
   const rig: Rig = {
-    folder,
     now: await open(),
     async reopen() {
       await rig.now.pool.close()
+      rig.now = await open()
+    },
+    async die() {
+      const copy = join(top, `pool${++copies}`)
+      execFileSync('cp', ['-r', '--sparse=always', folder, copy]) // nothing of ours runs meanwhile
+      await rig.now.pool.close()
+      rmSync(folder, { recursive: true })
+      folder = copy
       rig.now = await open()
     },
     async check() {

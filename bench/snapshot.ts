@@ -1,0 +1,70 @@
+/**
+ * How long a snapshot takes, and how long writers wait for it: a pool with many files, one writer at work, snapshots taken beside it.
+ * Run: node --import tsx bench/snapshot.ts [files]. In one process, without a mount: what the daemon does, and nothing of the kernel's.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { formatPool, makeFolder, openPool } from '../src/pool/index.js'
+import { rootContext as root, systemClock, systemRandom } from '../src/sys/index.js'
+
+const files = Number(process.argv[2] ?? 20_000)
+const top = mkdtempSync(join(process.env.OGEE_BENCH_ROOT ?? tmpdir(), 'ogee-snapshot-'))
+const folder = join(top, 'pool')
+makeFolder(folder)
+const parts = { clock: systemClock, random: systemRandom }
+await formatPool(folder, { ...parts, sizeBytes: 2 * 1024 ** 3 })
+const pool = await openPool(folder, { ...parts, vfs: {}, note: () => undefined })
+const { vfs } = pool
+const HOW = { killSuidgid: false, append: false }
+const ms = (n: number): string => `${n.toFixed(1)} ms`
+
+try {
+  const bytes = Buffer.alloc(4096, 7)
+  const large = (await vfs.mknod(root, 1, 'large', 0o100644, 0, 0)).ino
+  for (let i = 0; i < 256; i++) await vfs.write(root, large, 0, i * 1024 ** 2, Buffer.alloc(1024 ** 2, i), 0, 1024 ** 2, HOW)
+  for (let d = 0; d * 1000 < files; d++) {
+    const dir = (await vfs.mkdir(root, 1, `d${d}`, 0o755, 0)).ino
+    for (let i = 0; i < 1000 && d * 1000 + i < files; i++) {
+      const { ino } = await vfs.mknod(root, dir, `f${i}`, 0o100644, 0, 0)
+      await vfs.write(root, ino, 0, 0, bytes, 0, bytes.length, HOW)
+    }
+  }
+  await pool.sync()
+
+  let isOver = false
+  const waits: number[] = []
+  const write = async (): Promise<void> => {
+    for (let n = 0; !isOver; n++) {
+      const beganMs = systemClock.monotonicMs()
+      await vfs.write(root, large, 0, (n * 7919) % 65_536 * 4096, bytes, 0, bytes.length, HOW)
+      waits.push(systemClock.monotonicMs() - beganMs)
+      if (n % 8 === 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  const writing = write()
+  const took: number[] = []
+  const stalls: number[] = []
+  for (let i = 0; i < 9; i++) {
+    await systemClock.sleep(300)
+    waits.length = 0
+    const beganMs = systemClock.monotonicMs()
+    await pool.snapshots.create(`/@s${i}`)
+    took.push(systemClock.monotonicMs() - beganMs)
+    await systemClock.sleep(20)
+    stalls.push(waits.reduce((a, b) => Math.max(a, b), 0))
+  }
+  isOver = true
+  await writing
+  const median = (list: number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1]
+  console.log(`${files} files, 256 MiB in one more that is overwritten at random meanwhile; 9 snapshots`)
+  console.log(`  a snapshot takes       ${ms(median(took))} (${ms(Math.min(...took))} to ${ms(Math.max(...took))})`)
+  console.log(`  a writer waits at most ${ms(median(stalls))} (${ms(Math.min(...stalls))} to ${ms(Math.max(...stalls))})`)
+  const beganMs = systemClock.monotonicMs()
+  for (let i = 0; i < 9; i++) await pool.snapshots.remove(`/@s${i}`)
+  await pool.snapshots.settle()
+  console.log(`  removing all nine, with all space back: ${ms(systemClock.monotonicMs() - beganMs)}`)
+} finally {
+  await pool.close()
+  rmSync(top, { recursive: true, force: true })
+}
