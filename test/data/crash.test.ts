@@ -1,12 +1,12 @@
 /**
  * Power cuts: what fsync answered survives; of the rest each byte is one that it had since, and no size covers bytes that were
- * not written; the rows stay sound. The engine keeps a prefix of its commits, the disk any torn subset of unsynced pages.
+ * not written; snapshots show what they did; the rows stay sound. The engine keeps a prefix of its commits, the disk any torn subset of unsynced pages.
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
-import { assertSound, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll } from './world.js'
+import { assertSound, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, snapshot, sweep } from './world.js'
 
 const KIB = 1024
 const INOS = [3, 4]
@@ -24,6 +24,8 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ op: fc.constant('sync' as const), ino }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('flush' as const) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('wait' as const) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('snapshot' as const) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('unsnapshot' as const), which: fc.nat({ max: 9 }), steps: fc.constantFrom(0, 1, 2, 1000) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('cut' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const) }) })
 
@@ -47,9 +49,23 @@ test('after a power cut', { timeout: 300_000 }, () =>
       versions.set(i, [new Uint8Array(0)])
     }
     await w.engine.sync(ctx)
+    const snapshots: { readonly epoch: number; readonly files: Map<number, Uint8Array> }[] = []
+    const assertSnapshots = async (): Promise<void> => {
+      for (const { epoch, files } of snapshots) for (const [i, bytes] of files) assert.ok(Buffer.from(await readAll(w, i, epoch)).equals(bytes), `file ${i} in snapshot ${epoch}`)
+    }
     for (const s of [...steps, { op: 'cut' as const }]) {
       if (s.op === 'flush') await w.data.flush()
-      else if (s.op === 'die') {
+      else if (s.op === 'snapshot') {
+        const epoch = await snapshot(w)
+        await w.engine.sync(ctx)
+        for (const list of versions.values()) list.splice(0, list.length - 1) // all that was written before it is in it for good
+        snapshots.push({ epoch, files: new Map([...versions].map(([i, list]) => [i, list[0].slice()])) })
+      } else if (s.op === 'unsnapshot') {
+        if (snapshots.length > 0) snapshots.splice(s.which % snapshots.length, 1)
+        const left = snapshots.map(({ epoch }) => epoch)
+        await removeSnapshot(w, left)
+        await sweep(w, left, s.steps)
+      } else if (s.op === 'die') {
         await die(w, options)
         for (const [i, list] of versions) assert.ok(Buffer.from(await readAll(w, i)).equals(list.at(-1)!), 'the daemon\'s death loses nothing')
       } else if (s.op === 'wait') { // nothing is older than 5 s
@@ -74,6 +90,7 @@ test('after a power cut', { timeout: 300_000 }, () =>
           await w.data.truncate(ctx, i, list[0].length, quiet)
         }
         await assertSound(w)
+        await assertSnapshots()
         await w.data.syncAll(ctx) // what was found is what stays
       } else {
         const list = versions.get(s.ino)!
@@ -118,6 +135,9 @@ test('after a power cut', { timeout: 300_000 }, () =>
         }
       }
     }
+    await assertSnapshots()
+    await removeSnapshot(w, [])
+    await sweep(w, [])
     for (const i of INOS) while (!(await w.data.reclaimStep(ctx, i))) continue
     await assertSound(w)
     assert.equal(w.store.status().usedBytes, 0)

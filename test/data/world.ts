@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
 import type { Engine, MemoryServer, Row, Tx } from '../../src/engine/index.js'
-import { birthOf, checkData, NOW, openData, pastAt, retire } from '../../src/data/index.js'
+import { birthOf, checkData, decodePast, NOW, openData, pastAt, retire } from '../../src/data/index.js'
 import type { ChangeContent, Content, Data, DataOptions, FileRef, ReadContent } from '../../src/data/index.js'
 import { formatSpace, GROUP_BYTES, openSpace } from '../../src/store/index.js'
 import type { Store } from '../../src/store/index.js'
@@ -161,6 +161,22 @@ export const snapshot = (w: World): Promise<number> => w.data.quiesce(ctx, () =>
   tx.put(DOMAIN, bytes)
   return epoch
 }))
+
+/** Removes a snapshot's name: `left` are the epochs of the others. What nobody needs then goes by `sweep`. */
+export const removeSnapshot = (w: World, left: readonly number[]): Promise<void> => w.engine.transact(ctx, async (tx) => {
+  const bytes = new Uint8Array(17)
+  set64(viewOf(bytes), 1, (await domainOf(tx)).epoch)
+  set64(viewOf(bytes), 9, Math.max(0, ...left))
+  tx.put(DOMAIN, bytes)
+})
+
+/** Gives back what none of these epochs shows, in small steps; `steps` of them at most. */
+export async function sweep(w: World, epochs: readonly number[], steps = Infinity): Promise<void> {
+  await w.data.flush()
+  const rows = (await w.engine.reader(ctx).scan({ from: 'H', to: 'I', limit: Infinity })).map((row) => ({ key: row.key, past: decodePast(row) }))
+  const keys = rows.filter(({ past }) => !epochs.some((e) => past.birth <= e && e < past.death)).map(({ key }) => key)
+  for (let i = 0; i < keys.length && i < steps * 3; i += 3) await w.data.dropHistory(ctx, keys.slice(i, i + 3))
+}
 
 export async function closeAndOpen(w: World, options: WorldOptions = {}): Promise<void> {
   await w.data.close()
