@@ -26,7 +26,7 @@ import type { Fingerprints } from './fingerprints.js'
 import type { NameHash, Place } from './hash.js'
 import { isDirectory, isRegular, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { domainKey, firstNumber, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom, VOLUMES_FROM, volumeName } from './keys.js'
+import { domainKey, firstNumber, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom, sweepKey, VOLUMES_FROM, volumeName } from './keys.js'
 import { ROOT_INO } from './make.js'
 import { dentryAt, readInode } from './read.js'
 import { decodeNextIno, decodeSnapshot, decodeVolume, domainOfRow, orphanKind } from './rows.js'
@@ -355,6 +355,8 @@ async function readVolumes(r: Reader, found: Found): Promise<Map<number, string>
 async function checkHistory(r: Reader, found: Found, domains: ReadonlyMap<number, Domain>, file: FileCheck): Promise<void> {
   let newestEpoch = 0
   for (const { epoch } of domains.values()) newestEpoch = Math.max(newestEpoch, epoch)
+  // rows that are to be removed may be of a domain that is gone
+  if ((await r.scan({ from: sweepKey(0), to: sweepKey(LAST), limit: 1 })).length > 0) newestEpoch = Infinity
   let key: Key = ''
   let death = 0
   await eachRow(r, HISTORY_KIND, 256, (row) => {
