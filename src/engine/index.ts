@@ -15,3 +15,4 @@ export { rowName } from './lmdb/index.js' // of rows whose checksum is wrong
 export type { DamagedRow, OnDamaged } from './lmdb/index.js'
 export { inspectLog } from './lmdb/index.js' // what an opening would replay, and what lies behind it
 export type { LogFindings } from './lmdb/index.js'
+export { inspectPages } from './lmdb/index.js' // whether LMDB can read its file, without asking it

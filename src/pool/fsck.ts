@@ -6,11 +6,12 @@
  *     Units that seem to be nobody's are given back only if every row of bytes could be read.
  *   - A row whose checksum is wrong is told, and read as if it was not there; what other rows tell of it is then made again. Rows of
  *     bytes stay, so that their files give EIO and never zeros, until the file is gone; so do snapshots and domains.
+ *   - LMDB's pages are walked first, without LMDB: one that leads nowhere would take the process down, or hide rows.
  *   - A damaged log is cut where it cannot be read on; a lost superblock comes back from its copy in the rows.
  *   - After a power cut a repair ends with the recovery that an opening would have begun with: closed cleanly, nobody would do it later.
  */
 import { join } from 'node:path'
-import { DamagedError, EngineError, inspectLog, openLmdb, rowName } from '../engine/index.js'
+import { DamagedError, EngineError, inspectLog, inspectPages, openLmdb, rowName } from '../engine/index.js'
 import type { DamagedRow, Engine, LogFindings, Reader } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Finding } from '../data/index.js'
@@ -111,6 +112,13 @@ export async function fsckPool(folder: string, options: FsckOptions): Promise<Fs
   let superblock: Superblock | undefined
   let spaceBytes: number
   try {
+    const pages = inspectPages(folder)
+    for (const what of pages) say(`the LMDB file is damaged: ${what}`)
+    if (pages.length > 0) { // not opened: LMDB would follow them
+      say('rows cannot be read for certain: put the whole pool back from a copy')
+      early.forEach((f) => options.found({ ...f, path: undefined }))
+      return { ...nothing, found: early.length, left: early.length }
+    }
     superblock = guarded(folder, () => readSuperblock(folder), say)
     if (superblock === undefined) {
       superblock = await copyOf(patient)

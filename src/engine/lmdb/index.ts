@@ -37,6 +37,7 @@ export type { LogIo }
 export { rowName } from './tables.js'
 export type { DamagedRow, OnDamaged } from './tables.js'
 export { inspectLog } from './inspect.js'
+export { inspectPages } from './precheck.js'
 export type { LogFindings } from './inspect.js'
 
 const MIB = 1024 * 1024

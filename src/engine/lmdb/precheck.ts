@@ -3,21 +3,23 @@
  * environment twice), so that every reason that we can know of is looked at first, and told in a sentence:
  * meta pages that are none, a file shorter than its pages (a read beyond its end is a SIGBUS), rights, room, address space.
  *
- * A meta page: 18 flags u16 (8: meta)   24 magic u32   28 version u32   40 size of the map u64   144 last page u64   152 transaction u64
- * and of two trees (free pages at 48, tables at 96): 0 page size u32   4 flags u16   6 depth u16   8 pages u64 (inner, leaf, large)
- * 40 root u64
+ * A meta page: 0 number u64   18 flags u16 (8: meta)   24 magic u32   28 version u32   40 size of the map u64   144 last page u64
+ * 152 transaction u64, and of two trees (free pages at 48, tables at 96) a row as in pages.ts, with the page size instead of its pad
  */
-import { accessSync, closeSync, constants, fstatSync, ftruncateSync, openSync, readFileSync, readSync, statfsSync } from 'node:fs'
+import { accessSync, closeSync, constants, existsSync, fstatSync, ftruncateSync, openSync, readFileSync, readSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { getU64, viewOf } from '../../sys/index.js'
 import { EngineError } from '../errors.js'
+import { metaPage, walkPages } from './pages.js'
+import type { MetaPage, TreeRow } from './pages.js'
 
 const META_FLAG = 8
 const META_MAGIC = 0xbeefc0de
 const META_VERSION = 2 // of the LMDB inside lmdb 3
 const META_BYTES = 160
-const TREES_AT = [48, 96]
 const DEPTH_MAX = 32
+const PAGE_BYTES_MAX = 65_536
+const PAGE_SIZES = [4096, 8192, 16_384, 32_768, 65_536]
 const NO_ROOT = 2 ** 64
 /** A transaction may end with pages that it took and gave back: they are free and were never written. */
 const FREE_PAGES_MAX = 256
@@ -25,7 +27,8 @@ const ROOM_BYTES = 1024 * 1024
 const MAP_BYTES = 2 ** 40
 const MAPS_MAX = 2 ** 44 // of earlier and later versions
 
-const damaged = (what: string): EngineError => new EngineError('ENGINE_ROWS_DAMAGED', `${what}: run ogee fsck on the pool.`)
+const ADVICE = ': run ogee fsck on the pool.'
+const damaged = (what: string): EngineError => new EngineError('ENGINE_ROWS_DAMAGED', what + ADVICE)
 
 /** 1 TiB, or a quarter of the address space that this process may use. */
 export function mapBytes(limits: string = readFileSync('/proc/self/limits', 'latin1')): number {
@@ -52,7 +55,9 @@ export function precheck(path: string, purpose: 'make' | 'read' | 'write'): void
   if (purpose === 'make') return
   const fd = openSync(data, purpose === 'write' ? 'r+' : 'r')
   try {
-    const { missing, bytes } = checkMetaPages(fd, data)
+    const { lastPage, pageBytes } = looked(fd, data)
+    const bytes = (lastPage + 1) * pageBytes
+    const missing = Math.max(0, lastPage + 1 - Math.floor(fstatSync(fd).size / pageBytes))
     if (missing > FREE_PAGES_MAX) throw damaged(`${data} is shorter than the pages in it`)
     if (missing > 0 && purpose === 'write') ftruncateSync(fd, bytes) // so that a page which is missing after all is an error of LMDB's, not a SIGBUS
   } finally {
@@ -61,40 +66,86 @@ export function precheck(path: string, purpose: 'make' | 'read' | 'write'): void
 }
 
 /** Whether a tree of so many pages can be. */
-function isTree(v: DataView, at: number, lastPage: number): boolean {
-  const root = getU64(v, at + 40)
-  const depth = v.getUint16(at + 6, true)
-  const hasRoot = root < NO_ROOT
-  return hasRoot === depth > 0 && depth <= DEPTH_MAX && (!hasRoot || (root >= 2 && root <= lastPage)) &&
-    [8, 16, 24].every((pages) => getU64(v, at + pages) <= lastPage)
+const isTree = (tree: TreeRow, lastPage: number): boolean => {
+  const hasRoot = tree.root < NO_ROOT
+  return hasRoot === tree.depth > 0 && tree.depth <= DEPTH_MAX && (!hasRoot || (tree.root >= 2 && tree.root <= lastPage)) &&
+    tree.inner <= lastPage && tree.leaves <= lastPage && tree.large <= lastPage
 }
 
-/** How many pages of the newest transaction lie behind the end of the file, and how long it would be with them. */
-function checkMetaPages(fd: number, data: string): { readonly missing: number; readonly bytes: number } {
-  const { size } = fstatSync(fd)
+/** The newest of the two first pages. LMDB writes them in turn: that of an even transaction first, the other one second. */
+function newestMeta(fd: number, data: string): MetaPage {
+  const metas: MetaPage[] = []
   const page = Buffer.alloc(META_BYTES)
-  let at = 0
-  let lastPage = 0
-  let newest = -1
-  let pageBytes = 0
-  const flags: string[] = []
   for (let i = 0; i < 2; i++) {
-    if (readSync(fd, page, 0, META_BYTES, at) !== META_BYTES) throw damaged(`${data} is too short`)
+    if (readSync(fd, page, 0, META_BYTES, i === 0 ? 0 : metas[0].pageBytes) !== META_BYTES) throw damaged(`${data} is too short`)
     const v = viewOf(page)
-    if ((v.getUint16(18, true) & META_FLAG) === 0 || v.getUint32(24, true) !== META_MAGIC) throw damaged(`${data} is no LMDB file, or its first pages are damaged`)
+    if (getU64(v, 0) !== i || (v.getUint16(18, true) & META_FLAG) === 0 || v.getUint32(24, true) !== META_MAGIC) throw damaged(`${data} is no LMDB file, or its first pages are damaged`)
     const version = v.getUint32(28, true)
     if (version !== META_VERSION) throw new EngineError('ENGINE_NEWER_FORMAT', `${data} has LMDB's format ${version}, this Ogee knows ${META_VERSION}: install the version that wrote it.`)
-    pageBytes = v.getUint32(48, true)
-    if (pageBytes < 512 || pageBytes > 65536) throw damaged(`${data} has a wrong page size`)
-    const transaction = getU64(v, 152)
-    if (getU64(v, 40) > MAPS_MAX || !TREES_AT.every((tree) => isTree(v, tree, getU64(v, 144)))) throw damaged(`A first page of ${data} says what cannot be`)
-    flags.push(TREES_AT.map((tree) => v.getUint16(tree + 4, true)).join())
-    if (transaction > newest) {
-      newest = transaction
-      lastPage = getU64(v, 144)
-    }
-    at = pageBytes
+    const meta = metaPage(page)
+    if (!PAGE_SIZES.includes(meta.pageBytes)) throw damaged(`${data} has a wrong page size`)
+    if (getU64(v, 40) > MAPS_MAX || !isTree(meta.free, meta.lastPage) || !isTree(meta.tables, meta.lastPage)) throw damaged(`A first page of ${data} says what cannot be`)
+    metas.push(meta)
   }
-  if (flags[0] !== flags[1]) throw damaged(`The first pages of ${data} contradict each other`)
-  return { missing: Math.max(0, (lastPage + 1) - Math.floor(size / pageBytes)), bytes: (lastPage + 1) * pageBytes }
+  const [even, odd] = metas
+  const [old, newest] = even.transaction > odd.transaction ? [odd, even] : [even, odd]
+  const isInTurn = newest.transaction === 0 || (newest.transaction === old.transaction + 1 && even.transaction % 2 === 0)
+  const isAlike = even.pageBytes === odd.pageBytes && even.free.flags === odd.free.flags && even.tables.flags === odd.tables.flags
+  if (!isInTurn || !isAlike || old.lastPage > newest.lastPage) throw damaged(`The first pages of ${data} contradict each other`)
+  return newest
+}
+
+/** The root of each tree: without it an opening would end the process. */
+const LEVELS_LOOKED_AT = 1
+/** A writer may go on while we look: then we look again. */
+const LOOKS_MAX = 5
+
+/** What the file's own first pages say, once the pages that they lead to are what they should be. */
+function looked(fd: number, data: string): MetaPage {
+  for (let look = 1; ; look++) {
+    const before = firstPages(fd)
+    try {
+      const meta = newestMeta(fd, data)
+      const [wrong] = walkPages(data, meta, LEVELS_LOOKED_AT).wrong
+      if (wrong !== undefined) throw damaged(`${data} is damaged (${wrong})`)
+      return meta
+    } catch (e) {
+      if (look === LOOKS_MAX || before.equals(firstPages(fd))) throw e
+    }
+  }
+}
+
+/**
+ * Walks every page of the folder's LMDB file (pages.ts), before LMDB is asked to, and says what is wrong: the first few. Of a file
+ * that is written meanwhile it says nothing: pages of an old state are used again.
+ */
+export function inspectPages(folder: string): readonly string[] {
+  const data = join(folder, 'meta', 'data.mdb')
+  if (!existsSync(data)) return [] // an opening tells
+  const fd = openSync(data, 'r')
+  try {
+    for (let look = 0; look < LOOKS_MAX; look++) {
+      const before = firstPages(fd)
+      const wrong = walked(fd, data)
+      if (wrong.length === 0 || before.equals(firstPages(fd))) return wrong
+    }
+    return []
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function walked(fd: number, data: string): readonly string[] {
+  try {
+    return walkPages(data, newestMeta(fd, data)).wrong
+  } catch (e) {
+    if (e instanceof EngineError && e.code === 'ENGINE_ROWS_DAMAGED') return [e.message.replace(ADVICE, '')]
+    throw e
+  }
+}
+
+/** As they are now, to see later whether somebody writes. */
+function firstPages(fd: number): Buffer {
+  const bytes = Buffer.alloc(2 * PAGE_BYTES_MAX)
+  return bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, 0))
 }

@@ -188,9 +188,18 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
     throw new DamagedError(`In ${path}, ${rowName(row)} is damaged`)
   }
 
+  /** What LMDB reads of its file, and says of pages that lead nowhere. */
+  function reading<T>(work: () => T): T {
+    try {
+      return work()
+    } catch (e) {
+      throw e instanceof PosixError || e instanceof EngineError ? e : new DamagedError(`LMDB cannot read ${path} (${e instanceof Error ? e.message : String(e)})`)
+    }
+  }
+
   /** A system row that is whole. */
   function systemBytes(key: string): Buffer | undefined {
-    const stored = systems.getBinary(key, within) // valid until the next get
+    const stored = reading(() => systems.getBinary(key, within)) // valid until the next get
     return stored !== undefined && isSealed(stored, stored.length, hashOfKey(key)) ? Buffer.from(stored.subarray(0, stored.length - CHECKSUM_BYTES)) : undefined
   }
 
@@ -203,7 +212,7 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
       entry: undefined as unknown as Entry,
       next() {
         for (let bytes = -1; bytes < 0 && !done; ) {
-          const step = walk.next()
+          const step = reading(() => walk.next())
           if (step.done === true) {
             done = true
             at.key = undefined
@@ -225,9 +234,17 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
     return at
   }
 
+  function found(key: Key): Buffer | undefined {
+    try { // not reading(): a closure per row is too much here
+      return rows.getBinaryFast(key, within)
+    } catch (e) {
+      return reading(() => { throw e })
+    }
+  }
+
   return {
     find(key) {
-      const stored = rows.getBinaryFast(key, within) // valid until the next get: copied here, once
+      const stored = found(key) // valid until the next get: copied here, once
       if (stored === undefined) return undefined
       const bytes = valueBytes('rows', key, stored)
       return bytes < 0 ? undefined : entryFrom(stored, 0, bytes, 0)
@@ -236,7 +253,7 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
     changes(session, from, limit) {
       const out: ChangeEvent[] = []
       if (limit <= 0) return out
-      for (const { key, value } of events.getRange({ start: eventKey(session, from), end: eventKey(session + 1, 0), limit, ...within })) {
+      for (const { key, value } of reading(() => [...events.getRange({ start: eventKey(session, from), end: eventKey(session + 1, 0), limit, ...within })])) {
         const bytes = valueBytes('events', key, value)
         if (bytes >= 0) out.push({ session, n: numberOf(key, 4, 10), bytes: value.subarray(0, bytes) })
       }
@@ -244,7 +261,7 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
     },
     answers() {
       const found: { count: number; answer: Answer }[] = []
-      for (const { key, value } of answers.getRange({ start: numberKey(0, 2), end: numberKey(ANSWERS_LIMIT, 2), ...within })) {
+      for (const { key, value } of reading(() => [...answers.getRange({ start: numberKey(0, 2), end: numberKey(ANSWERS_LIMIT, 2), ...within })])) {
         const bytes = valueBytes('answers', key, value)
         if (bytes < 0) continue
         const v = viewOf(value)
@@ -314,8 +331,8 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
         }
       }
     },
-    eventsCount: () => (events.getStats() as { entryCount: number }).entryCount,
-    eventKeys: (after, limit) => [...events.getKeys({ start: after === undefined ? numberKey(0, 1) : `${after}\u0000`, limit })],
+    eventsCount: () => reading(() => (events.getStats() as { entryCount: number }).entryCount),
+    eventKeys: (after, limit) => reading(() => [...events.getKeys({ start: after === undefined ? numberKey(0, 1) : `${after}\u0000`, limit })]),
     refresh: () => rows.resetReadTxn(),
     close() {
       pinned?.done()
