@@ -42,6 +42,14 @@ export function setHalves(v: DataView, at: number, low: number, high: number): v
 
 export const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
+const FEW_BYTES = 200 // below, a loop beats the call into C++
+
+/** from[at, end) to `into` at `to`. */
+export function copyBytes(from: Uint8Array, at: number, end: number, into: Uint8Array, to: number): void {
+  if (end - at > FEW_BYTES) into.set(from.subarray(at, end), to)
+  else while (at < end) into[to++] = from[at++]
+}
+
 export const toByteString = (buf: Buffer, start: number, end: number): string => buf.latin1Slice(start, end)
 
 /** Writes one byte per character; returns how many. What does not fit is cut off: the caller has checked the room. */

@@ -6,7 +6,7 @@ import { viewOf } from '../../src/sys/index.js'
 import { EngineError } from '../../src/engine/index.js'
 import { decodeHeader, decodeMark, decodeRecord, encodeHeader, encodeMark, encodeRecord, recordBytesBound, RECORD_HEADER_BYTES, sealRecord, stampOf } from '../../src/engine/lmdb/format.js'
 import type { ReplaySink } from '../../src/engine/lmdb/format.js'
-import { countersEntry } from '../../src/engine/rows.js'
+import { countersEntry, VALUE } from '../../src/engine/rows.js'
 import type { Entry } from '../../src/engine/rows.js'
 import { TxRun } from '../../src/engine/transaction.js'
 import { bytes } from './suite.js'
@@ -100,11 +100,14 @@ test('a record with each operation', () => {
 
 const text = (b: Uint8Array): string => Buffer.from(b).latin1Slice()
 const sinkInto = (seen: unknown[]): ReplaySink => ({
-  put: (key, value, seq) => void seen.push(['put', key, text(value), seq]),
-  remove: (key, seq) => void seen.push(['remove', key, seq]),
-  counters: (key, slots) => void seen.push(['counters', key, slots]),
+  put(record, keyAt, keyEnd, kind, at, end, seq) {
+    const key = record.latin1Slice(keyAt, keyEnd)
+    if (kind === VALUE) return void seen.push(['put', key, record.latin1Slice(at, end), seq])
+    seen.push(['counters', key, Array.from({ length: (end - at) / 8 }, (_, i) => Number(record.readBigInt64LE(at + 8 * i)))])
+  },
+  remove: (record, keyAt, keyEnd, seq) => void seen.push(['remove', record.latin1Slice(keyAt, keyEnd), seq]),
   bits: (key, sizeBits, ranges) => void seen.push(['bits', key, sizeBits, ranges]),
-  event: (e) => void seen.push(['event', e.session, e.n, text(e.bytes)]),
+  event: (session, n, record, at, end) => void seen.push(['event', session, n, record.latin1Slice(at, end)]),
   answer: (a) => void seen.push(['answer', a.session, a.requestId, text(a.result)])
 })
 

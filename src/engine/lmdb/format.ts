@@ -27,8 +27,8 @@
 import { crc32, get64, set64, viewOf } from '../../sys/index.js'
 import type { Answer } from '../answers.js'
 import { EngineError } from '../errors.js'
-import type { ChangeEvent, Key } from '../engine.js'
-import { COUNTERS, GONE, slotsOf } from '../rows.js'
+import type { Key } from '../engine.js'
+import { COUNTERS, GONE, slotsOf, VALUE } from '../rows.js'
 import type { TxRun } from '../transaction.js'
 
 export const PAGE_BYTES = 4096
@@ -200,54 +200,64 @@ export function sealRecord(buf: Buffer, v: DataView, start: number, end: number,
   return crc
 }
 
-/** What replay does with the operations of a record, in their order. */
+/** What replay does with the operations of a record, in their order. Bytes lie in the record, which is the caller's. */
 export interface ReplaySink {
-  put(key: Key, bytes: Uint8Array, seq: number): void
-  remove(key: Key, seq: number): void
-  counters(key: Key, slots: readonly number[], seq: number): void
+  /** A value, or a counter row's slots (i64 each, as a row has them): record[at, end). The key: record[keyAt, keyEnd). */
+  put(record: Buffer, keyAt: number, keyEnd: number, kind: typeof VALUE | typeof COUNTERS, at: number, end: number, seq: number): void
+  remove(record: Buffer, keyAt: number, keyEnd: number, seq: number): void
   bits(key: Key, sizeBits: number, ranges: readonly number[], seq: number): void
-  event(event: ChangeEvent): void
+  event(session: number, n: number, record: Buffer, at: number, end: number): void
   answer(answer: Answer): void
 }
 
+const u16At = (b: Buffer, at: number): number => b[at] | (b[at + 1] << 8)
+const u32At = (b: Buffer, at: number): number => (b[at] | (b[at + 1] << 8) | (b[at + 2] << 16) | (b[at + 3] << 24)) >>> 0
+
 /** The record's operations. Its crc was right, so a wrong form is a mistake of ours or a format that we do not know. */
 export function decodeRecord(record: Buffer, sink: ReplaySink): void {
-  const v = viewOf(record)
-  const session = v.getUint32(12, true)
-  const seq = get64(v, 16)
-  let eventNumber = v.getUint32(24, true) + v.getUint16(28, true) * 4294967296
-  let at = RECORD_HEADER_BYTES
-  const need = (bytes: number): void => {
-    if (at + bytes > record.length) throw new EngineError('ENGINE_LOG_DAMAGED', `Record ${seq} of the log has a wrong form: run ogee fsck on the pool.`)
-  }
-  const bytes = (length: number): Buffer => {
-    need(length)
-    at += length
-    return Buffer.from(record.subarray(at - length, at))
-  }
-  const u8 = (): number => (need(1), record[at++])
-  const u16 = (): number => (need(2), (at += 2), v.getUint16(at - 2, true))
-  const u32 = (): number => (need(4), (at += 4), v.getUint32(at - 4, true))
-  const i64 = (): number => (need(8), (at += 8), get64(v, at - 8))
-  const text = (length: number): string => (need(length), (at += length), record.latin1Slice(at - length, at))
-  while (at < record.length) {
-    const code = u8()
-    if (code === EVENT) sink.event({ session, n: eventNumber++, bytes: bytes(u32()) })
-    else if (code === ANSWER) {
-      const requestId = text(u8())
-      sink.answer({ session, requestId, result: bytes(u32()) })
-    } else {
-      const key = text(u16())
-      if (code === PUT) sink.put(key, bytes(u32()), seq)
-      else if (code === DELETE) sink.remove(key, seq)
-      else if (code === SLOTS) sink.counters(key, Array.from({ length: u8() }, i64), seq)
-      else if (code === RANGES) {
-        const sizeBits = u32()
-        const ranges: number[] = []
-        for (let n = u16(); n > 0; n--) ranges.push(u8(), u32(), u32())
-        sink.bits(key, sizeBits, ranges, seq)
-      } else throw new EngineError('ENGINE_NEWER_FORMAT', `Record ${seq} of the log has an operation ${code} that this Ogee does not know: install a later version.`)
+  const end = record.length
+  const session = u32At(record, 12)
+  const seq = u32At(record, 16) + u32At(record, 20) * 4294967296
+  let eventNumber = u32At(record, 24) + u16At(record, 28) * 4294967296
+  for (let at = RECORD_HEADER_BYTES; at < end; ) {
+    const code = record[at++]
+    if (code === EVENT) {
+      const from = at + 4
+      at = within(record, from + u32At(record, at), seq)
+      sink.event(session, eventNumber++, record, from, at)
+      continue
     }
+    if (code === ANSWER) {
+      const idEnd = within(record, at + 1 + record[at], seq)
+      const from = idEnd + 4
+      const requestId = record.latin1Slice(at + 1, idEnd)
+      at = within(record, from + u32At(record, idEnd), seq)
+      sink.answer({ session, requestId, result: Buffer.from(record.subarray(from, at)) })
+      continue
+    }
+    const keyAt = at + 2
+    const keyEnd = within(record, keyAt + u16At(record, at), seq)
+    if (code === PUT) {
+      at = within(record, keyEnd + 4 + u32At(record, keyEnd), seq)
+      sink.put(record, keyAt, keyEnd, VALUE, keyEnd + 4, at, seq)
+    } else if (code === DELETE) {
+      at = keyEnd
+      sink.remove(record, keyAt, keyEnd, seq)
+    } else if (code === SLOTS) {
+      at = within(record, keyEnd + 1 + 8 * (record[keyEnd] | 0), seq)
+      sink.put(record, keyAt, keyEnd, COUNTERS, keyEnd + 1, at, seq)
+    } else if (code === RANGES) {
+      const from = keyEnd + 6
+      at = within(record, from + 9 * u16At(record, keyEnd + 4), seq)
+      const ranges: number[] = []
+      for (let i = from; i < at; i += 9) ranges.push(record[i], u32At(record, i + 1), u32At(record, i + 5))
+      sink.bits(record.latin1Slice(keyAt, keyEnd), u32At(record, keyEnd), ranges, seq)
+    } else throw new EngineError('ENGINE_NEWER_FORMAT', `Record ${seq} of the log has an operation ${code} that this Ogee does not know: install a later version.`)
   }
 }
 
+/** An end that lies in the record. */
+function within(record: Buffer, end: number, seq: number): number {
+  if (!(end <= record.length)) throw new EngineError('ENGINE_LOG_DAMAGED', `Record ${seq} of the log has a wrong form: run ogee fsck on the pool.`)
+  return end
+}

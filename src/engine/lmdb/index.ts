@@ -11,7 +11,7 @@ import type { Clock, Context, Random } from '../../sys/index.js'
 import { makeAnswers } from '../answers.js'
 import type { Engine, Key, MaybePromise, Reader } from '../engine.js'
 import { EngineError } from '../errors.js'
-import { countersEntry, entryOf, BITS, GONE, goneEntry, VALUE } from '../rows.js'
+import { BITS, entryOf, GONE, goneEntry } from '../rows.js'
 import { COMMITTED, CONFLICT, FULL, inTime, makeGate, makeTransact } from '../runner.js'
 import type { Backend, Outcome } from '../runner.js'
 import { bitmapReplayed, readerOf } from '../transaction.js'
@@ -25,7 +25,8 @@ import { RING_AT, recordBytesBound } from './format.js'
 import type { ReplaySink } from './format.js'
 import { systemIo } from './io.js'
 import type { LogIo } from './io.js'
-import type { OnDamaged } from './tables.js'
+import { hashOfKey } from './packed.js'
+import type { OnDamaged, Tables } from './tables.js'
 import { noSink } from './inspect.js'
 import { makeLayers } from './layers.js'
 import type { Layers } from './layers.js'
@@ -64,18 +65,20 @@ export interface LmdbOptions {
   readonly onDamaged?: OnDamaged
 }
 
-function replaySink(layers: Layers, addAnswer: (session: number, requestId: string, result: Uint8Array) => void): ReplaySink {
-  const { events } = layers.active
+/** Replay fills the overlay, past the cache: nobody has read anything yet. */
+function replaySink(layers: Layers, tables: Tables, addAnswer: (session: number, requestId: string, result: Uint8Array) => void): ReplaySink {
+  const { rows, events } = layers.active
   return {
-    put: (key, bytes, seq) => layers.apply(key, entryOf(VALUE, seq, bytes, undefined)),
-    remove: (key, seq) => layers.apply(key, goneEntry(seq)),
-    counters: (key, slots, seq) => layers.apply(key, countersEntry(seq, slots)),
+    put: rows.setStored,
+    remove: rows.remove,
     bits(key, sizeBits, ranges, seq) {
-      const base = layers.find(key)
+      const hash = hashOfKey(key)
+      const row = rows.find(key, hash)
+      const base = row === 0 ? tables.find(key) : rows.entry(row)
       const bitmap = bitmapReplayed(base === undefined || base.kind === GONE ? undefined : base.bytes, sizeBits, ranges)
-      layers.apply(key, bitmap === undefined ? goneEntry(seq) : entryOf(BITS, seq, bitmap, undefined))
+      rows.set(key, hash, bitmap === undefined ? goneEntry(seq) : entryOf(BITS, seq, bitmap, undefined))
     },
-    event: ({ session, n, bytes }) => events.add(session, n, bytes),
+    event: (session, n, record, at, end) => events.add(session, n, record, at, end),
     answer: ({ session, requestId, result }) => addAnswer(session, requestId, result)
   }
 }
@@ -133,7 +136,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
   }
   const { replayed, isCut, log } = await orClose(() => {
     const first = recordAt(io, fd, header, checkpoint.address)
-    const replayed = replayLog(io, fd, header, checkpoint, replaySink(layers, addAnswer))
+    const replayed = replayLog(io, fd, header, checkpoint, replaySink(layers, tables, addAnswer))
     // a writer may be at work: the log from our mark on is whole until a later mark, and after that until its first record is overwritten
     // closed in order, and all of it is here: nothing can lie behind
     const behind = before.clean && replayed.end.seq >= Math.max(before.durable, readMark(io, fd, header)) ? undefined : lookBehind(io, fd, header, checkpoint, replayed.end, before)

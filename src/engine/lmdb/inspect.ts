@@ -25,7 +25,7 @@ export interface LogFindings {
 }
 
 const nothing = (): void => undefined
-export const noSink: ReplaySink = { put: nothing, remove: nothing, counters: nothing, bits: nothing, event: nothing, answer: nothing }
+export const noSink: ReplaySink = { put: nothing, remove: nothing, bits: nothing, event: nothing, answer: nothing }
 
 export async function inspectLog(folder: string, io: LogIo = systemIo, bootId: string = systemBootId()): Promise<LogFindings> {
   const { fd, header, tables, session, checkpoint } = await openFiles({ folder, io, random: { bytes: () => new Uint8Array(16), uint32: () => 0 }, bootId, readOnly: true, logBytes: 0 })

@@ -109,32 +109,39 @@ export function recordAt(io: LogIo, fd: number, header: LogHeader, address: numb
 export function replayLog(io: LogIo, fd: number, header: LogHeader, from: LogPoint, sink: ReplaySink): Replayed {
   const { ringBytes } = header
   const window = Buffer.alloc(Math.min(WINDOW_BYTES, ringBytes))
+  const view = viewOf(window)
   let windowAt = 0
   let windowBytes = 0
   let { address, seq, chain } = from
   let records = 0
-  const bytesAt = (at: number, length: number): Buffer => {
-    if (length > window.length) {
-      const large = Buffer.alloc(length)
-      readRing(io, fd, header, at, large, length)
-      return large
-    }
+  /** Where so many bytes from an address on begin in the window. */
+  const inWindow = (at: number, length: number): number => {
     if (at < windowAt || at + length > windowAt + windowBytes) {
       windowAt = at
       windowBytes = window.length
       readRing(io, fd, header, at, window, windowBytes)
     }
-    return window.subarray(at - windowAt, at - windowAt + length)
+    return at - windowAt
+  }
+  const recordOf = (at: number, length: number): Buffer => {
+    if (length > window.length) {
+      const large = Buffer.alloc(length)
+      readRing(io, fd, header, at, large, length)
+      return large
+    }
+    const start = inWindow(at, length)
+    return window.subarray(start, start + length)
   }
   while (address - from.address + RECORD_HEADER_BYTES <= ringBytes) {
-    const head = viewOf(bytesAt(address, RECORD_HEADER_BYTES))
-    const length = head.getUint32(4, true)
-    if (head.getUint32(0, true) !== RECORD_MAGIC || get64(head, 16) !== seq + 1) break
+    const at = inWindow(address, RECORD_HEADER_BYTES)
+    const length = view.getUint32(at + 4, true)
+    if (view.getUint32(at, true) !== RECORD_MAGIC || get64(view, at + 16) !== seq + 1) break
     if (length < RECORD_HEADER_BYTES || address - from.address + length > ringBytes) break
-    const record = bytesAt(address, length)
-    if (crc32(record, 12, length, chain) !== record.readUInt32LE(8)) break
+    const crc = view.getUint32(at + 8, true)
+    const record = recordOf(address, length)
+    if (crc32(record, 12, length, chain) !== crc) break
     decodeRecord(record, sink)
-    chain = record.readUInt32LE(8)
+    chain = crc
     seq++
     records++
     address += length

@@ -3,6 +3,7 @@
  * takes commits while a checkpoint moves the other to LMDB.
  *   - Events are in the order of their commits; each is its session's next.
  */
+import { copyBytes } from '../../sys/index.js'
 import type { Answer } from '../answers.js'
 import type { ChangeEvent } from '../engine.js'
 import { chunkOf, makeArena, wordIn } from './arena.js'
@@ -16,7 +17,7 @@ const EVENT_WORDS = 5
 const TWO_32 = 4294967296
 
 export interface PackedEvents {
-  add(session: number, n: number, bytes: Uint8Array): void
+  add(session: number, n: number, bytes: Uint8Array, start?: number, end?: number): void
   /** In order: the event behind this one, of -1 the first; -1 at the end. */
   after(event: number): number
   session(event: number): number
@@ -36,17 +37,17 @@ function makePackedEvents(): PackedEvents {
   let size = 0
   const word = (event: number, at: number): number => words[chunkOf(event)][wordIn(event) + at]
   return {
-    add(session, n, bytes) {
-      const event = arena.take(EVENT_WORDS * 4 + bytes.length + CHECKSUM_BYTES)
+    add(session, n, bytes, start = 0, end = bytes.length) {
+      const event = arena.take(EVENT_WORDS * 4 + end - start + CHECKSUM_BYTES)
       const w = words[chunkOf(event)]
       const at = wordIn(event)
       w[at] = 0
       w[at + 1] = session
       w[at + 2] = n | 0
       w[at + 3] = Math.floor(n / TWO_32)
-      w[at + 4] = bytes.length
+      w[at + 4] = end - start
       const slice = arena.slice(event, 0)
-      slice.bytes.set(bytes, slice.start + EVENT_WORDS * 4)
+      copyBytes(bytes, start, end, slice.bytes, slice.start + EVENT_WORDS * 4)
       if (last === -1) first = event
       else words[chunkOf(last)][wordIn(last)] = event + 1
       last = event

@@ -11,14 +11,16 @@
  *                     7 the row before  8.. the next row at each level, then the key
  *
  * Found by key through 256 small hash tables, so that none takes long to grow; in order through a skip list, whose heights come
- * from the hash: p = 1/4. A row costs about 45 bytes beside key and value.
+ * from the hash: p = 1/4. The way to a new row begins where the last one of its kind went in: rows mostly come in order. A row costs
+ * about 45 bytes beside key and value.
  */
 import type { Key } from '../engine.js'
+import { copyBytes } from '../../sys/index.js'
 import { GONE, goneEntry } from '../rows.js'
-import type { Cursor, Entry } from '../rows.js'
+import type { Cursor, Entry, Kind } from '../rows.js'
 import { chunkOf, makeArena, wordIn } from './arena.js'
 import type { Slice } from './arena.js'
-import { CHECKSUM_BYTES, entryFrom, storedBytes, writeStored } from './stored.js'
+import { CHECKSUM_BYTES, entryFrom, hashOfBytes, storedBytes, writeStored } from './stored.js'
 
 export { hashOfKey } from './stored.js'
 
@@ -44,6 +46,9 @@ export interface PackedRows {
   entry(row: number): Entry
   seq(row: number): number
   set(key: Key, hash: number, entry: Entry): void
+  /** The same without objects, as replay does it: key and value (without its kind) lie in `from`. */
+  setStored(from: Buffer, keyAt: number, keyEnd: number, kind: Kind, at: number, end: number, seq: number): void
+  remove(from: Buffer, keyAt: number, keyEnd: number, seq: number): void
   cursor(from: Key, to: Key, reverse: boolean): Cursor
   /** In key order: the row behind this one, of 0 the first; 0 at the end. */
   after(row: number): number
@@ -57,6 +62,7 @@ export interface PackedRows {
 
 const target = new Int32Array(257) // the key that is looked for
 const text = Buffer.alloc(1028)
+const scratch = new Int32Array(LEVELS)
 
 /** The key's words into `target`; answers how many. */
 function aim(key: Key): number {
@@ -66,6 +72,18 @@ function aim(key: Key): number {
   if ((key.length & 3) === 0) return whole
   let last = 0
   for (let at = whole << 2, shift = 24; at < key.length; at++, shift -= 8) last |= key.charCodeAt(at) << shift
+  target[whole] = last ^ SIGN
+  return whole + 1
+}
+
+/** The same of a key that lies in `from`. */
+function aimBytes(from: Buffer, at: number, length: number): number {
+  const whole = length >> 2
+  let i = 0
+  for (; i < whole; i++, at += 4) target[i] = ((from[at] << 24) | (from[at + 1] << 16) | (from[at + 2] << 8) | from[at + 3]) ^ SIGN
+  if ((length & 3) === 0) return whole
+  let last = 0
+  for (let left = length & 3, shift = 24; left > 0; left--, shift -= 8) last |= from[at++] << shift
   target[whole] = last ^ SIGN
   return whole + 1
 }
@@ -80,7 +98,7 @@ function heightOf(hash: number): number {
 export function makePackedRows(): PackedRows {
   const arena = makeArena()
   const { words } = arena
-  const path = new Int32Array(LEVELS)
+  const paths: Int32Array[] = [] // of each kind (a key's first byte): where its last new row went in
   let shards: Int32Array[] = []
   const counts = new Int32Array(SHARDS)
   let size = 0
@@ -93,6 +111,7 @@ export function makePackedRows(): PackedRows {
     if (shards.length === 0) shards = Array.from({ length: SHARDS }, () => new Int32Array(SHARD_SLOTS_MIN))
     else shards = shards.map((slots) => (slots.length > SHARD_SLOTS_KEPT ? new Int32Array(SHARD_SLOTS_MIN) : slots.fill(0)))
     counts.fill(0)
+    for (const path of paths) path?.fill(0)
     size = topLevel = 0
   }
   start()
@@ -123,6 +142,26 @@ export function makePackedRows(): PackedRows {
       const w = words[chunkOf(row)]
       const at = wordIn(row)
       if (w[at] === hash && isKey(w, at, key)) return row
+    }
+  }
+
+  /** The same of the key in `target`. */
+  function findTarget(count: number, length: number, hash: number): number {
+    const slots = shards[hash >>> 24]
+    const mask = slots.length - 1
+    for (let i = hash & mask; ; i = (i + 1) & mask) {
+      const row = slots[i]
+      if (row === 0) return 0
+      const w = words[chunkOf(row)]
+      const at = wordIn(row)
+      if (w[at] !== hash || (w[at + KEY_BYTES] & 0xffff) !== length) continue
+      let k = at + NEXT + (w[at + KEY_BYTES] >>> 16)
+      let same = 0
+      while (same < count && w[k] === target[same]) {
+        k++
+        same++
+      }
+      if (same === count) return row
     }
   }
 
@@ -159,16 +198,15 @@ export function makePackedRows(): PackedRows {
     return own < length
   }
 
-  /** The last row below the key, or 0; `path` are its like on each level. */
-  function below(key: Key): number {
-    const count = aim(key)
+  /** The last row below the key in `target`, or 0; `path` becomes its like on each level. */
+  function below(count: number, length: number, path: Int32Array): number {
     let row = 0
     let notLower = 0
     for (let level = topLevel; level >= 0; level--) {
       for (;;) {
         const next = word(row, NEXT + level)
         if (next === 0 || next === notLower) break
-        if (!isLower(next, count, key.length)) {
+        if (!isLower(next, count, length)) {
           notLower = next
           break
         }
@@ -179,16 +217,29 @@ export function makePackedRows(): PackedRows {
     return row
   }
 
-  function add(key: Key, hash: number): number {
-    const before = below(key)
+  /** Whether a row of that height goes in where the last one of its kind did. */
+  function isPath(path: Int32Array, height: number, count: number, length: number): boolean {
+    if (path[0] === 0 || !isLower(path[0], count, length)) return false
+    for (let level = 0; level < height && level <= topLevel; level++) {
+      const next = word(path[level], NEXT + level)
+      if (next !== 0 && isLower(next, count, length)) return false
+    }
+    return true
+  }
+
+  /** A row for the key in `target`. */
+  function add(count: number, length: number, hash: number): number {
+    const kind = (target[0] ^ SIGN) >>> 24
+    const path = (paths[kind] ??= new Int32Array(LEVELS))
     const height = heightOf(hash)
-    const count = (key.length + 3) >> 2
+    if (!isPath(path, height, count, length)) below(count, length, path)
+    const before = path[0]
     const row = arena.take((NEXT + height + count) * 4)
     const w = words[chunkOf(row)]
     const at = wordIn(row)
     w[at + HASH] = hash
     w[at + VALUE_AT] = w[at + VALUE_BYTES] = w[at + VALUE_ROOM] = 0
-    w[at + KEY_BYTES] = key.length | (height << 16)
+    w[at + KEY_BYTES] = length | (height << 16)
     w[at + BEFORE] = before
     for (let i = 0; i < count; i++) w[at + NEXT + height + i] = target[i]
     setWord(word(before, NEXT), BEFORE, row) // of 0: the last row
@@ -196,10 +247,31 @@ export function makePackedRows(): PackedRows {
     for (let level = 0; level < height; level++) {
       w[at + NEXT + level] = word(path[level], NEXT + level)
       setWord(path[level], NEXT + level, row)
+      path[level] = row
     }
     enter(row, hash)
     size++
     return row
+  }
+
+  /** The row of a key that lies in `from`, which is there afterwards. */
+  function rowOf(from: Buffer, keyAt: number, keyEnd: number): number {
+    const length = keyEnd - keyAt
+    const count = aimBytes(from, keyAt, length)
+    const hash = hashOfBytes(from, keyAt, keyEnd)
+    return findTarget(count, length, hash) || add(count, length, hash)
+  }
+
+  /** The row has room for a value of so many bytes (0: deleted), which was written by commit `seq`. */
+  function changed(row: number, bytes: number, seq: number): void {
+    const w = words[chunkOf(row)]
+    const at = wordIn(row)
+    w[at + SEQ] = seq | 0
+    w[at + SEQ + 1] = Math.floor(seq / TWO_32)
+    w[at + VALUE_BYTES] = bytes
+    if (bytes <= w[at + VALUE_ROOM]) return
+    w[at + VALUE_AT] = arena.take(bytes + CHECKSUM_BYTES)
+    w[at + VALUE_ROOM] = bytes
   }
 
   const seqOf = (row: number): number => word(row, SEQ + 1) * TWO_32 + (word(row, SEQ) >>> 0)
@@ -234,26 +306,25 @@ export function makePackedRows(): PackedRows {
     entry,
     seq: seqOf,
     set(key, hash, value) {
-      const row = find(key, hash) || add(key, hash)
-      const w = words[chunkOf(row)]
-      const at = wordIn(row)
-      w[at + SEQ] = value.seq | 0
-      w[at + SEQ + 1] = Math.floor(value.seq / TWO_32)
-      if (value.kind === GONE) {
-        w[at + VALUE_BYTES] = 0
-        return
-      }
+      const row = find(key, hash) || add(aim(key), key.length, hash)
+      if (value.kind === GONE) return changed(row, 0, value.seq)
       const bytes = storedBytes(value)
-      if (bytes > w[at + VALUE_ROOM]) {
-        w[at + VALUE_AT] = arena.take(bytes + CHECKSUM_BYTES)
-        w[at + VALUE_ROOM] = bytes
-      }
-      w[at + VALUE_BYTES] = bytes
-      const slice = arena.slice(w[at + VALUE_AT], bytes)
+      changed(row, bytes, value.seq)
+      const slice = arena.slice(word(row, VALUE_AT), bytes)
       writeStored(value, slice.bytes, slice.start)
     },
+    setStored(from, keyAt, keyEnd, kind, at, end, seq) {
+      const row = rowOf(from, keyAt, keyEnd)
+      const bytes = end - at + 1
+      changed(row, bytes, seq)
+      const slice = arena.slice(word(row, VALUE_AT), bytes)
+      slice.bytes[slice.start] = kind
+      copyBytes(from, at, end, slice.bytes, slice.start + 1)
+    },
+    remove: (from, keyAt, keyEnd, seq) => changed(rowOf(from, keyAt, keyEnd), 0, seq),
     cursor(from, to, reverse) {
-      let row = below(reverse ? to : from)
+      const bound = reverse ? to : from
+      let row = below(aim(bound), bound.length, scratch)
       if (!reverse) row = word(row, NEXT)
       const cursor: Cursor = {
         key: undefined,

@@ -20,6 +20,14 @@ export function hashOfKey(key: Key): number {
   return h ^ (h >>> 13)
 }
 
+/** The same of a key's bytes. */
+export function hashOfBytes(bytes: Uint8Array, start: number, end: number): number {
+  let h = 0x811c9dc5 | 0
+  for (let i = start; i < end; i++) h = Math.imul(h ^ bytes[i], 0x01000193)
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d)
+  return h ^ (h >>> 13)
+}
+
 /** Puts the checksum behind stored bytes. */
 export function seal(bytes: Buffer, start: number, end: number, hash: number): void {
   const sum = crc32(bytes, start, end, hash >>> 0)
