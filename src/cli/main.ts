@@ -6,27 +6,31 @@
  */
 import { basename } from 'node:path'
 import { Command, CommanderError } from 'commander'
-import { addDf } from './commands/df.js'
-import { addDoctor } from './commands/doctor.js'
-import { addFormat } from './commands/format.js'
-import { addFsck, FSCK_USAGE } from './commands/fsck.js'
-import { addGrow } from './commands/grow.js'
-import { addInstall } from './commands/install.js'
-import { addMount } from './commands/mount.js'
-import { addSnapshot } from './commands/snapshot.js'
-import { addNbd } from './commands/nbd.js'
-import { addSubvolume } from './commands/subvolume.js'
-import { addStatus } from './commands/status.js'
-import { addSync } from './commands/sync.js'
-import { addVolume } from './commands/volume.js'
-import { addUmount } from './commands/umount.js'
 import { DAEMON_COMMAND } from './daemon/spawn.js'
-import { runHelper } from './helper.js'
 import { EXIT_FAILED, EXIT_USAGE, isUsage, note, sentence, version } from './output.js'
+
+type Add = (program: Command) => void
+/** Where each command is: only the one that was called is loaded. In the order of the help. */
+const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
+  mount: async () => (await import('./commands/mount.js')).addMount,
+  umount: async () => (await import('./commands/umount.js')).addUmount,
+  status: async () => (await import('./commands/status.js')).addStatus,
+  df: async () => (await import('./commands/df.js')).addDf,
+  format: async () => (await import('./commands/format.js')).addFormat,
+  grow: async () => (await import('./commands/grow.js')).addGrow,
+  snapshot: async () => (await import('./commands/snapshot.js')).addSnapshot,
+  subvolume: async () => (await import('./commands/subvolume.js')).addSubvolume,
+  volume: async () => (await import('./commands/volume.js')).addVolume,
+  nbd: async () => (await import('./commands/nbd.js')).addNbd,
+  fsck: async () => (await import('./commands/fsck.js')).addFsck,
+  doctor: async () => (await import('./commands/doctor.js')).addDoctor,
+  sync: async () => (await import('./commands/sync.js')).addSync,
+  install: async () => (await import('./commands/install.js')).addInstall
+}
 
 const HELPER_NAMES = new Set(['mount.ogee', 'mount.fuse.ogee'])
 
-function makeProgram(): Command {
+function makeProgram(commands: readonly Add[]): Command {
   const program = new Command('ogee')
     .description('Ogee: a low-latency file system and block store that lives in one folder.')
     .version(`ogee ${version()}`, '-V, --version', 'print the version')
@@ -42,7 +46,7 @@ Examples:
   ogee umount /mnt              returns when everything is durable
 
 Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
-  for (const add of [addMount, addUmount, addStatus, addDf, addFormat, addGrow, addSnapshot, addSubvolume, addVolume, addNbd, addFsck, addDoctor, addSync, addInstall]) add(program)
+  for (const add of commands) add(program)
   const quieten = (command: Command): void => {
     command.exitOverride().configureOutput({ outputError: () => {} }).showHelpAfterError(false)
     command.commands.forEach(quieten)
@@ -52,7 +56,8 @@ Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
 }
 
 async function runCommand(args: readonly string[]): Promise<number> {
-  const program = makeProgram()
+  const called = Object.hasOwn(COMMANDS, args[0] ?? '') ? [COMMANDS[args[0]]] : Object.values(COMMANDS)
+  const program = makeProgram(await Promise.all(called.map((load) => load())))
   if (args.length === 0) {
     program.outputHelp()
     return EXIT_USAGE
@@ -66,7 +71,7 @@ async function runCommand(args: readonly string[]): Promise<number> {
       const text = e.message.replace(/^error: /, '').replace(/\n/g, ' ')
       const command = program.commands.some((c) => c.name() === args[0]) ? ` ${args[0]}` : ''
       note(`${text.endsWith('.') || text.endsWith(')') || text.endsWith('?') ? text : `${text}.`} See \`ogee help${command}\`.`)
-      return args[0] === 'fsck' ? FSCK_USAGE : EXIT_USAGE
+      return args[0] === 'fsck' ? (await import('./commands/fsck.js')).FSCK_USAGE : EXIT_USAGE
     }
     note(sentence(e))
     return isUsage(e) ? EXIT_USAGE : EXIT_FAILED
@@ -77,13 +82,14 @@ async function runCommand(args: readonly string[]): Promise<number> {
 async function main(args: readonly string[]): Promise<number | 'serving'> {
   const calledAs = basename(process.env.OGEE_CALLED_AS ?? '')
   delete process.env.OGEE_CALLED_AS
-  if (HELPER_NAMES.has(calledAs)) return runHelper(args, 'mount')
+  const helper = async (how: 'mount' | 'ogee'): Promise<number> => (await import('./helper.js')).runHelper(args, how)
+  if (HELPER_NAMES.has(calledAs)) return helper('mount')
   if (args[0] === DAEMON_COMMAND && process.connected) {
     const { daemonMain } = await import('./daemon/main.js')
     daemonMain()
     return 'serving'
   }
-  if (args.length >= 2 && args[0].includes('/') && !args[0].startsWith('-')) return runHelper(args, 'ogee')
+  if (args.length >= 2 && args[0].includes('/') && !args[0].startsWith('-')) return helper('ogee')
   return runCommand(args)
 }
 

@@ -1,9 +1,9 @@
-/** Questions to the table of mounts (read by the fuse floor, which touches no mount for it): which are ours, and where. */
-import { MOUNT_TYPE } from '../fuse/index.js'
-import type { MountEntry } from '../fuse/index.js'
+/** Questions to the table of mounts (read from /proc, so that no mount is touched for it): which are ours, and where. */
+import { MOUNT_TYPE } from '../sys/index.js'
+import type { MountEntry } from '../sys/index.js'
 
-export { MOUNT_TYPE, readMounts, topMountAt } from '../fuse/index.js'
-export type { MountEntry } from '../fuse/index.js'
+export { MOUNT_TYPE, readMounts, topMountAt } from '../sys/index.js'
+export type { MountEntry } from '../sys/index.js'
 
 export const mountsOfDevice = (mounts: readonly MountEntry[], device: string): MountEntry[] =>
   mounts.filter((m) => m.device === device && m.type === MOUNT_TYPE)

@@ -12,7 +12,7 @@ import { ERRNO, errnoName, errnoOf, mountOffLoop, MS_BIND, MS_DIRSYNC, MS_NOATIM
 import { askStatus } from './daemon/client.js'
 import { startNbd } from './commands/nbd.js'
 import { isDead } from './daemon/leftovers.js'
-import type { NbdSpec } from './daemon/nbd.js'
+import type { NbdSpec } from './daemon/nbd-spec.js'
 import type { Status } from './daemon/messages.js'
 import { spawnDaemon } from './daemon/spawn.js'
 import { MOUNT_TYPE, mountsOfDevice, readMounts, topMountAt } from './mountinfo.js'

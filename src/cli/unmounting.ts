@@ -1,5 +1,4 @@
 /** Taking a mount off, with the kernel's (or fusermount3's) answer as a sentence. */
-import { unmount as take } from '../fuse/index.js'
 import { Refusal } from '../pool/index.js'
 import { SysError } from '../sys/index.js'
 
@@ -8,6 +7,7 @@ export type How = 'plain' | 'lazy'
 /** Throws a Refusal if it stays mounted. `lazy`: the name goes at once, the file system with its last open file. */
 export async function unmount(dir: string, how: How): Promise<void> {
   try {
+    const { unmount: take } = await import('../fuse/index.js') // all of that floor, for those who need it
     await take(dir, how)
   } catch (e) {
     throw refusal(e, dir)

@@ -9,8 +9,6 @@ export type { Agreed } from './init.js'
 export type { Presentation } from './codec-attr.js'
 export type { Frame } from './frames.js'
 export type { Notifier } from './notify.js'
-export { abortConnection, bindMount, isMountFlag, mountedDevice, mountFuse, MOUNT_TYPE, remount, remountBind, setReadAhead,
+export { abortConnection, bindMount, isMountFlag, mountedDevice, mountFuse, remount, remountBind, setReadAhead,
   unmount } from './mount.js'
 export type { MountOptions } from './mount.js'
-export { parseMountinfo, readMounts, topMountAt } from './mountinfo.js'
-export type { MountEntry } from './mountinfo.js'

@@ -8,10 +8,7 @@
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import * as sys from '../sys/index.js'
-import { topMountAt, readMounts } from './mountinfo.js'
 import { TRANSFER_BYTES_MAX } from './protocol.js'
-
-export const MOUNT_TYPE = 'fuse.ogee'
 
 export interface MountOptions {
   /** What /proc/mounts shows as the source. */
@@ -62,7 +59,7 @@ async function mountAsRoot(dir: string, options: MountOptions): Promise<number> 
   if (options.allowOther) data.push('allow_other')
   if (options.defaultPermissions) data.push('default_permissions')
   try {
-    sys.check(await sys.mountOffLoop(options.source, dir, MOUNT_TYPE, mountFlags(options.flags), data.join(',')), 'mount', dir)
+    sys.check(await sys.mountOffLoop(options.source, dir, sys.MOUNT_TYPE, mountFlags(options.flags), data.join(',')), 'mount', dir)
   } catch (e) {
     sys.close(fd)
     throw e
@@ -161,7 +158,7 @@ export async function remount(dir: string, flags: readonly string[]): Promise<vo
 }
 
 /** "0:57" of the mount at DIR, without touching it. */
-export const mountedDevice = (dir: string): string | undefined => topMountAt(readMounts(), dir)?.device
+export const mountedDevice = (dir: string): string | undefined => sys.topMountAt(sys.readMounts(), dir)?.device
 
 const CONNECTIONS = '/sys/fs/fuse/connections'
 
@@ -170,7 +167,7 @@ const CONNECTIONS = '/sys/fs/fuse/connections'
  * Mounts the kernel's control file system if nobody has (a minimal system or a container). Root, or who mounted.
  */
 export function abortConnection(device: string): void {
-  if (topMountAt(readMounts(), CONNECTIONS) === undefined)
+  if (sys.topMountAt(sys.readMounts(), CONNECTIONS) === undefined)
     sys.check(sys.mount('fusectl', CONNECTIONS, 'fusectl', 0, null), 'mount', CONNECTIONS)
   writeFileSync(`${CONNECTIONS}/${device.split(':')[1]}/abort`, '1')
 }

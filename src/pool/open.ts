@@ -25,15 +25,12 @@ import type { Volumes } from '../volume/index.js'
 import { deviceSizeBytes } from './device.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
-import { keepCopy, makeUuid, readSuperblock, writeSuperblock } from './superblock.js'
+import { keepCopy, makeUuid, readSuperblock, SIZE_MIN_BYTES, writeSuperblock } from './superblock.js'
 import { poolSnapshots, poolSubvolumes } from './snapshots.js'
 import type { PoolSnapshots, PoolSubvolumes } from './snapshots.js'
+import { defaultSizeBytes, grownSize } from './size.js'
 import type { Superblock } from './superblock.js'
 
-const GIB = 1024 ** 3
-export const SIZE_DEFAULT_BYTES = 100 * GIB
-export const SIZE_MIN_BYTES = 64 * 1024 ** 2
-export const SIZE_MAX_BYTES = 1024 ** 5
 /** What a new pool takes at once: its log, LMDB's first pages, a block group; and the reserve. */
 const FORMAT_NEEDS_BYTES = 128 * 1024 ** 2
 const HOST_ASKED_EVERY_MS = 1000
@@ -101,12 +98,6 @@ export interface Pool {
   grow(sizeBytes: number): Promise<number>
   /** Idempotent. Throws what made bytes that were answered less than durable. */
   close(): Promise<void>
-}
-
-/** 100 GiB, or what the host's disk has in all: the space is sparse. */
-export function defaultSizeBytes(folder: string): number {
-  const host = hostSpace(folder).sizeBytes
-  return Math.max(SIZE_MIN_BYTES, Math.min(SIZE_DEFAULT_BYTES, Math.floor(host / GROUP_BYTES) * GROUP_BYTES))
 }
 
 function engineOf(folder: string, { clock, random, seams = {}, damaged }: Pick<OpenOptions, 'clock' | 'random' | 'seams' | 'damaged'>): Promise<Engine> {
@@ -277,16 +268,6 @@ function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snaps
       return closing
     }
   }
-}
-
-/** The size in whole block groups, or why the pool cannot have it. */
-export function grownSize({ sizeBytes: before }: Superblock, wanted: number): number {
-  const sizeBytes = Math.floor(wanted / GROUP_BYTES) * GROUP_BYTES
-  const size = (bytes: number): string => prettyBytes(bytes, { binary: true })
-  if (sizeBytes > SIZE_MAX_BYTES) throw new Refusal('usage', `A pool has at most ${size(SIZE_MAX_BYTES)}: choose a smaller --size.`)
-  if (sizeBytes < before) throw new Refusal('usage', `The pool has ${size(before)}, and cannot shrink: choose a larger --size.`)
-  if (sizeBytes === before) throw new Refusal('usage', `The pool has ${size(before)} already: choose a larger --size.`)
-  return sizeBytes
 }
 
 /** The last opened first. All are closed even if one fails; the first failure is thrown. */

@@ -42,6 +42,9 @@ const COPY_AT = 9 // behind version and birth, as in every value
 /** Feature bits that this version knows. */
 export const FEATURES = { compatible: 0, roCompatible: 0, incompatible: 0 } as const
 
+export const SIZE_MIN_BYTES = 64 * 1024 ** 2
+export const SIZE_MAX_BYTES = 1024 ** 5
+
 export interface Superblock {
   readonly uuid: string // 8-4-4-4-12 hexadecimal
   readonly name: string

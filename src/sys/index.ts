@@ -26,4 +26,6 @@ export * from './files.js' // open ... pwritev2, fdatasync; offLoop.pread ...
 export * from './events.js' // watchReadable, poll, epoll, eventfd
 export * from './sockets.js' // socketPair, receiveFd, sendFd
 export * from './mounting.js' // mount, umountOffLoop, MS_*
+export { MOUNT_TYPE, parseMountinfo, readMounts, topMountAt } from './mountinfo.js'
+export type { MountEntry } from './mountinfo.js'
 export * from './processes.js' // prctl, setThreadName, pageSize

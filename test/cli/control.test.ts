@@ -11,7 +11,7 @@ import { askGrow, askStatus, askSync, askVolumes, watchClosed } from '../../src/
 import { serveControl } from '../../src/cli/daemon/control.js'
 import type { ControlHandlers } from '../../src/cli/daemon/control.js'
 import type { Status } from '../../src/cli/daemon/messages.js'
-import type { VolumeAsk } from '../../src/cli/volume-asks.js'
+import type { VolumeAsk } from '../../src/cli/volume-query.js'
 import { Refusal } from '../../src/pool/index.js'
 import { VolumeError } from '../../src/volume/index.js'
 

@@ -6,7 +6,7 @@ import { parseHelperCall } from '../../src/cli/helper.js'
 import { mountAbove } from '../../src/cli/mountinfo.js'
 import { canonicalOptions, parseMountOptions, splitOptions, unlikeOptions } from '../../src/cli/options.js'
 import { parseSize } from '../../src/cli/sizes.js'
-import { parseMountinfo } from '../../src/fuse/index.js'
+import { parseMountinfo } from '../../src/sys/index.js'
 import { Refusal } from '../../src/pool/index.js'
 
 const usage = (e: unknown): boolean => e instanceof Refusal && e.reason === 'usage' && /^\S.*: .+\.$/.test(e.message)

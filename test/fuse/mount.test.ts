@@ -4,9 +4,9 @@ import { describe, test } from 'node:test'
 import { mkdirSync, mkdtempSync, rmdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { abortConnection, bindMount, isMountFlag, mountFuse, parseMountinfo, readMounts, remountBind, setReadAhead, topMountAt,
+import { abortConnection, bindMount, isMountFlag, mountFuse, remountBind, setReadAhead,
   unmount } from '../../src/fuse/index.js'
-import { ERRNO, offLoop } from '../../src/sys/index.js'
+import { ERRNO, offLoop, parseMountinfo, readMounts, topMountAt } from '../../src/sys/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
 import { delayed, MemoryVfs } from './memory-vfs.js'
 import { cannotMount, sh, withMount } from './mounted.js'

@@ -2,8 +2,8 @@
 import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Channel, mountFuse, readMounts, Session, topMountAt, unmount } from '../../src/fuse/index.js'
-import { coreHold, systemClock } from '../../src/sys/index.js'
+import { Channel, mountFuse, Session, unmount } from '../../src/fuse/index.js'
+import { coreHold, readMounts, systemClock, topMountAt } from '../../src/sys/index.js'
 import { MemoryVfs } from './memory-vfs.js'
 import { sh } from './mounted.js'
 

@@ -26,7 +26,7 @@ async function grow(path: string, flags: Flags): Promise<void> {
   const { pool } = locate(path)
   const superblock = readSuperblock(pool)
   const isMore = flags.size.startsWith('+')
-  const wanted = grownSize(superblock, parseSize(isMore ? flags.size.slice(1) : flags.size) + (isMore ? superblock.sizeBytes : 0))
+  const wanted = await grownSize(superblock, parseSize(isMore ? flags.size.slice(1) : flags.size) + (isMore ? superblock.sizeBytes : 0))
   const { sizeBytes } = await onPool(pool, () => askGrow(pool, wanted), async (p) => ({ sizeBytes: await p.grow(wanted) }))
   if (flags.json === true) say(JSON.stringify({ pool, sizeBytes, beforeBytes: superblock.sizeBytes }))
   else say(`Pool ${pool} has ${bytesText(sizeBytes)} now (before: ${bytesText(superblock.sizeBytes)}).`)

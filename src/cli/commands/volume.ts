@@ -11,7 +11,8 @@ import { locate } from '../locate.js'
 import { bytesText, PLAIN_TABLE, say } from '../output.js'
 import { parseSize } from '../sizes.js'
 import { askClosed, volumeRefusal } from '../volume-asks.js'
-import type { VolumeAnswer, VolumeAsk } from '../volume-asks.js'
+import type { VolumeAnswer } from '../volume-asks.js'
+import type { VolumeAsk } from '../volume-query.js'
 import { nbdSpec, startNbd } from './nbd.js'
 
 interface Flags {

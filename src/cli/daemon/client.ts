@@ -11,8 +11,9 @@ import { holderText, lockState, Refusal, SOCKET_FILE } from '../../pool/index.js
 import type { Reason } from '../../pool/index.js'
 import { close, ERRNO, errnoOf, O_DIRECTORY, O_PATH, O_RDONLY, open } from '../../sys/index.js'
 import type { Status } from './messages.js'
-import { encodeAsk } from '../volume-asks.js'
-import type { VolumeAnswer, VolumeAsk } from '../volume-asks.js'
+import type { VolumeAnswer } from '../volume-asks.js'
+import { encodeAsk } from '../volume-query.js'
+import type { VolumeAsk } from '../volume-query.js'
 import { CALLS_PATH, CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
 
 const ANSWER_MS = 10_000

@@ -11,17 +11,8 @@ import { ERRNO, errnoOf, systemClock } from '../../sys/index.js'
 import type { CoreHold } from '../../sys/index.js'
 import type { Calls } from './control.js'
 import type { Logger } from './log.js'
-
-/** What `ogee nbd` asks for. */
-export interface NbdSpec {
-  /** None: all volumes, those made later too. */
-  readonly names: readonly string[]
-  /** unix:PATH (absolute) or tcp:HOST:PORT. */
-  readonly listen: readonly string[]
-  readonly readOnly: boolean
-  readonly tlsDir: string | undefined
-  readonly takeover: boolean
-}
+import { parseAddress } from './nbd-spec.js'
+import type { NbdSpec } from './nbd-spec.js'
 
 export interface NbdService {
   readonly addresses: string[]
@@ -39,24 +30,7 @@ export interface NbdServices {
   readonly calls: Calls
 }
 
-const PORT = 10809
-
-export function parseAddress(text: string): Address {
-  const [, kind, rest] = /^(unix|tcp):(.+)$/.exec(text) ?? []
-  if (kind === 'unix') return { kind, path: rest }
-  if (kind === 'tcp') {
-    const [, v6, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+))(?::(\d{1,5}))?$/.exec(rest) ?? []
-    const number = port === undefined ? PORT : Number(port)
-    if ((v6 ?? plain) !== undefined && number < 65536) return { kind, host: v6 ?? plain, port: number }
-  }
-  throw new Refusal('usage', `"${text}" is no address: write unix:PATH or tcp:HOST:PORT.`)
-}
-
 const addressText = (a: Address): string => (a.kind === 'unix' ? `unix:${a.path}` : `tcp:${isIP(a.host) === 6 ? `[${a.host}]` : a.host}:${a.port}`)
-
-export function encodeSpec(spec: NbdSpec): Record<string, string> {
-  return { spec: JSON.stringify(spec) }
-}
 
 export interface NbdParts {
   readonly pool: Pool

@@ -12,7 +12,7 @@ import { DAEMON_LOG_FILE, Refusal } from '../../pool/index.js'
 import type { Reason } from '../../pool/index.js'
 import { POOL_ENVIRONMENT } from '../../sys/index.js'
 import type { MountOptions } from '../options.js'
-import type { NbdSpec } from './nbd.js'
+import type { NbdSpec } from './nbd-spec.js'
 
 export const DAEMON_COMMAND = '__daemon'
 

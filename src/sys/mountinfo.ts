@@ -4,6 +4,9 @@
  */
 import { readFileSync } from 'node:fs'
 
+/** What the kernel calls our mounts. */
+export const MOUNT_TYPE = 'fuse.ogee'
+
 export interface MountEntry {
   readonly id: number
   readonly parentId: number
