@@ -8,7 +8,7 @@ import { assert, CHECKS, PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { MaybePromise, Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
-import type { Content, ContentEffects, FileRef } from './data.js'
+import type { Content, ContentAfter, ContentEffects, FileRef } from './data.js'
 import { coverage, editMap } from './filemap.js'
 import type { Editor } from './filemap.js'
 import { freed, lend, settle, unlock, unsynced, weight, WHOLE, withLock } from './files.js'
@@ -155,7 +155,7 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     }
     e.writeRows(tx)
     floor.store.commitAllocated(tx, pieces)
-    const after: Content = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline }
+    const after: ContentAfter = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline, extentsMore: e.extentsMore() }
     file.inflight = { content: after, get map() { return e.map } }
     const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
     return freeing instanceof Promise ? freeing.then(() => after) : after

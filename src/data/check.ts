@@ -46,6 +46,8 @@ export interface FileCheck {
   /** Of this file. */
   readonly rows: number
   /** Of all files. */
+  readonly extents: number
+  /** Of all files. */
   readonly unread: number
 }
 
@@ -61,6 +63,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
   let last: Extent | undefined
   let before: Pending | undefined
   let unread = 0
+  let extents = 0
 
   const say = (what: string): void => found({ ino, what, kind: 'report' })
   const claim = (who: string, start: number, length: number): void => {
@@ -94,6 +97,9 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
     get rows() {
       return rows
     },
+    get extents() {
+      return extents
+    },
     get unread() {
       return unread
     },
@@ -105,6 +111,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
     },
     extent(row) {
       rows++
+      extents++
       const e = readable('an extent', () => extentOfRow(row))
       if (e === undefined) return
       if (e.off < extentsEnd || e.len <= 0) say(`has an extent at ${e.off} that overlaps the one before it`)

@@ -64,12 +64,18 @@ export interface Owed {
   readonly since: { readonly sec: number; readonly nsec: number }
 }
 
+/** What a change leaves. */
+export interface ContentAfter extends Content {
+  /** How many extents more the file has (fewer: negative): the pool counts them. */
+  readonly extentsMore?: number
+}
+
 /** Given by meta: one transaction that reads the inode, runs the body, stores the content that it returns (and directory sums, usage). ESTALE if there is no such inode. */
 export type ChangeContent = (
   ctx: Context,
   ino: number,
   effects: ContentEffects,
-  body: (tx: Tx, file: FileRef, content: Content) => MaybePromise<Content>,
+  body: (tx: Tx, file: FileRef, content: Content) => MaybePromise<ContentAfter>,
 ) => Promise<Content>
 /** Given by meta: the content as committed. */
 export type ReadContent = (ctx: Context, ino: number, view: View) => MaybePromise<Content>

@@ -143,6 +143,8 @@ export interface Editor {
   readonly freed: readonly Piece[]
   /** How many tentative ranges more than before. */
   tentativesMore(): number
+  /** How many extents more than before. */
+  extentsMore(): number
   /** The range that edits touched: [low, high). */
   low(): number
   high(): number
@@ -309,6 +311,7 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
     },
     freed,
     tentativesMore: () => tentativesMore,
+    extentsMore: () => exts.length - base.exts.length,
     low: () => low,
     high: () => high,
     dropPending(tx, from, to) {

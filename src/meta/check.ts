@@ -54,6 +54,7 @@ export interface CheckOptions {
 export interface Checked {
   readonly inodes: number
   readonly bytes: number
+  readonly extents: number
   readonly directories: number
   /** Some bytes' rows could not be read: what seems to belong to nobody may be theirs. */
   readonly isUnreadable: boolean
@@ -97,10 +98,11 @@ export async function checkPool(r: Reader, options: CheckOptions): Promise<Check
   }
 
   const usage = await r.counters(KEY_USAGE)
-  if (usage?.[0] !== inodes || usage[1] !== bytes) found({ ino: 0, what: `the pool's usage says ${usage?.join(' ') ?? 'nothing'}, its inodes ${inodes} ${bytes}`, kind: 'usage' })
+  const { extents } = file
+  if (usage?.[0] !== inodes || usage[1] !== bytes || usage[2] !== extents) found({ ino: 0, what: `the pool's usage says ${usage?.join(' ') ?? 'nothing'}, its inodes ${inodes} ${bytes} ${extents}`, kind: 'usage' })
   await checkNextIno(r, highest, found)
   await checkKinds(r, found)
-  return { inodes, bytes, directories, isUnreadable: file.unread > 0 }
+  return { inodes, bytes, extents, directories, isUnreadable: file.unread > 0 }
 }
 
 interface FirstPass {

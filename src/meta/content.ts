@@ -3,7 +3,7 @@
  * inode, its directory's sums, the pool's usage and the change log follow here, in the same commit.
  */
 import { PosixError } from '../sys/index.js'
-import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent } from '../data/index.js'
+import type { ChangeContent, Content, ContentAfter, ContentEffects, FileRef, ReadContent } from '../data/index.js'
 import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import { withoutSuidgid } from './attributes.js'
 import { changeDirectory } from './directory.js'
@@ -15,7 +15,7 @@ import { after, run, wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { addUsage, domainOf, dropCapability, inodeNow, updateInode } from './write.js'
 
-type Body = (tx: Tx, file: FileRef, content: Content) => MaybePromise<Content>
+type Body = (tx: Tx, file: FileRef, content: Content) => MaybePromise<ContentAfter>
 
 export const changeContent = (engine: Engine): ChangeContent => (ctx, ino, effects, body) =>
   engine.transact(ctx, (tx) => run(changeIn(tx, ino, effects, body)))
@@ -45,6 +45,7 @@ function* changeIn(tx: Tx, ino: number, effects: ContentEffects, body: Body): St
   const inode = yield* inodeNow(tx, ino)
   const { domain, epoch, newestSnapshot, root } = yield* domainOf(tx, inode.domain)
   const content = yield* wait(body(tx, { ino, epoch, newestSnapshot }, inode))
+  addUsage(tx, 0, 0, content.extentsMore)
   if (touch === undefined && !killSuidgid && isSame(content, inode)) return inode // bytes in place: no row of the inode's
 
   const where = { domain, epoch, newestSnapshot, root }

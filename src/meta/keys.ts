@@ -6,7 +6,7 @@
  *   ----  --------------------------------  ---  -----------------------------------------------------------------
  *   0x00  ...                                    the engine's own: nobody else writes there
  *   A     (A)                                v   the next inode number that no session's block has
- *   C     (C, 'u')                           c   pool usage: inodes in use, bytes of all files
+ *   C     (C, 'u')                           c   pool usage: inodes in use, bytes of all files, extents of all files
  *   D     (D, parent u64, place u64)         v   directory entry; place = hash << 7 | tie, 63 bits, the readdir cookie
  *   G     (G, ino u64)                       c   directory: entries (the guard), subdirectories, times, sums; directory.ts
  *   H     (H, key, birth u64)                v   what the row of `key` was until an epoch; data/history.ts

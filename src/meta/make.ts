@@ -168,7 +168,7 @@ export function formatPool(tx: Tx, op: Op, root: { readonly mode: number; readon
   const domain: Domain = { domain: ROOT_DOMAIN, epoch: 1, newestSnapshot: 0, root: ROOT_INO }
   tx.put(domainKey(ROOT_DOMAIN), encodeDomain(domain))
   tx.put(KEY_NEXT_INO, encodeNextIno(FIRST_FREE_INO))
-  tx.createCounters(KEY_USAGE, [1, 0])
+  tx.createCounters(KEY_USAGE, [1, 0, 0])
   tx.createCounters(directoryKey(ROOT_INO), newSlots(op.now, domain.epoch))
   putInode(tx, {
     ...blankInode(ROOT_INO, S_IFDIR | (root.mode & PERMISSIONS), domain, op),

@@ -105,8 +105,8 @@ export interface Tree {
   mayAccess(r: Reader, ctx: Context, inode: Inode, mask: number, view?: View): MaybePromise<PosixError | undefined>
   /** Where an inode is: one (parent, name) per link. */
   links(r: Reader, ino: number): MaybePromise<ReadonlyArray<{ readonly parent: number; readonly name: string }>>
-  /** Pool sums: inodes in use, bytes of all files. */
-  usage(r: Reader): MaybePromise<{ readonly inodes: number; readonly bytes: number }>
+  /** Pool sums: inodes in use, bytes of all files, extents that they have (history's are not counted). */
+  usage(r: Reader): MaybePromise<{ readonly inodes: number; readonly bytes: number; readonly extents: number }>
 
   // bodies
   /** Once, at format: root directory, domain 1, counters. */

@@ -48,10 +48,10 @@ export async function repairTree(repair: Repair, findings: readonly Finding[], c
   if (!others && of('usage').length > 0) await repairUsage(repair, checked)
 }
 
-async function repairUsage(repair: Repair, { inodes, bytes }: Checked): Promise<void> {
+async function repairUsage(repair: Repair, { inodes, bytes, extents }: Checked): Promise<void> {
   const there = await readerOf(repair).counters(KEY_USAGE)
-  await change(repair, (tx) => (there === undefined ? tx.createCounters(KEY_USAGE, [inodes, bytes]) : tx.setCounters(KEY_USAGE, [[0, inodes], [1, bytes]])))
-  repair.did(0, `the pool's usage is ${inodes} inodes and ${bytes} bytes now`)
+  await change(repair, (tx) => (there === undefined ? tx.createCounters(KEY_USAGE, [inodes, bytes, extents]) : tx.setCounters(KEY_USAGE, [[0, inodes], [1, bytes], [2, extents]])))
+  repair.did(0, `the pool's usage is ${inodes} inodes and ${bytes} bytes in ${extents} extents now`)
 }
 
 async function repairNextIno(repair: Repair): Promise<void> {

@@ -37,7 +37,7 @@ export function openTree(options: TreeOptions): Tree {
     listxattr: (r, ino, view) => run(xattrNames(r, ino, view)),
     mayAccess: (r, ctx, inode, mask, view = NOW) => after(run(permission(r, ctx, inode, mask, view)), (code) => (code === undefined ? undefined : new PosixError(code))),
     links: (r, ino) => run(linksOf(r, ino)),
-    usage: (r) => after(r.counters(KEY_USAGE), (slots) => ({ inodes: slots?.[0] ?? 0, bytes: slots?.[1] ?? 0 })),
+    usage: (r) => after(r.counters(KEY_USAGE), (slots) => ({ inodes: slots?.[0] ?? 0, bytes: slots?.[1] ?? 0, extents: slots?.[2] ?? 0 })),
 
     format: (tx, op, root) => formatPool(tx, op, root),
     takeInodeNumbers: (tx, count) => run(takeInodeNumbers(tx, count)),

@@ -66,8 +66,8 @@ export function putInode(tx: Tx, inode: StoredInode): StoredInode {
   return stored
 }
 
-export function addUsage(tx: Tx, inodes: number, bytes: number): void {
-  if (inodes !== 0 || bytes !== 0) tx.addCounters(KEY_USAGE, [inodes, bytes])
+export function addUsage(tx: Tx, inodes: number, bytes: number, extents = 0): void {
+  if (inodes !== 0 || bytes !== 0 || extents !== 0) tx.addCounters(KEY_USAGE, [inodes, bytes, extents])
 }
 
 /** What an inode charges its home with. */

@@ -73,7 +73,13 @@ export interface OpenOptions {
 
 /** Figures of a pool in use. */
 export interface PoolStatus {
-  readonly space: { readonly sizeBytes: number, readonly usedBytes: number, readonly freeBytes: number }
+  readonly space: {
+    readonly sizeBytes: number, readonly usedBytes: number, readonly freeBytes: number
+    /** Of all files as they are now; runs of free space inside block groups in use, of those that were looked at since the opening. */
+    readonly extents: number, readonly freeExtents: number
+  }
+  /** How the pool was found, and what opening it took. `clean`: it had been closed; `sameBoot`: else only its daemon died. */
+  readonly opening: { readonly ms: number, readonly clean: boolean, readonly sameBoot: boolean, readonly replayedRecords: number, readonly replayedBytes: number }
   readonly inodes: number
   readonly openFiles: number
   readonly openDirectories: number
@@ -177,6 +183,7 @@ export async function openPool(folder: string, options: OpenOptions): Promise<Po
 
 async function assemble(folder: string, found: Superblock, options: OpenOptions): Promise<Pool> {
   const { clock } = options
+  const beganMs = clock.monotonicMs()
   let superblock = found
   const closers: (() => Promise<void>)[] = []
   try {
@@ -203,7 +210,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     await keepCopy(engine, superblock)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, removed: (ino: number) => vfs.reclaim(ino) }
-    return poolOf({ folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), closers })
+    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -211,6 +218,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
 }
 
 interface Assembled {
+  readonly openingMs: number
   readonly folder: string
   readonly superblock: Superblock
   readonly engine: Engine
@@ -223,7 +231,7 @@ interface Assembled {
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, closers }: Assembled): Pool {
+function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, closers }: Assembled): Pool {
   let superblock = atOpen
   let closing: Promise<void> | undefined
   return {
@@ -236,12 +244,12 @@ function poolOf({ folder, superblock: atOpen, engine, store, vfs, volumes, snaps
     snapshots,
     subvolumes,
     async status() {
-      const { usedBytes, freeBytes } = store.status()
+      const { usedBytes, freeBytes, freeExtents } = store.status()
       const { sizeBytes } = superblock
-      const { inodes, openFiles, openDirectories, dirtyBytes } = vfs.status()
+      const { inodes, extents, openFiles, openDirectories, dirtyBytes } = vfs.status()
       const e = engine.status()
       return {
-        space: { sizeBytes, usedBytes, freeBytes }, inodes, openFiles, openDirectories, dirtyBytes,
+        space: { sizeBytes, usedBytes, freeBytes, extents, freeExtents }, opening: { ms: openingMs, ...engine.recovery }, inodes, openFiles, openDirectories, dirtyBytes,
         engine: {
           kind: engine.kind, failed: e.failed ?? null, committedSeq: e.committedSeq, durableSeq: e.durableSeq, logUsedBytes: e.logUsedBytes,
           logSizeBytes: e.logSizeBytes, checkpoints: e.checkpoints, conflicts: e.conflicts

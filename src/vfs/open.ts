@@ -54,12 +54,12 @@ export function openVfs(parts: Parts): OpenedVfs {
   const takeNumber = inodeNumbers(parts)
   if (!readOnly) orphans.start()
 
-  let inodes = 0 // as last seen: status() never waits
-  const countInodes = (): number => {
-    const usage = tree.usage(engine.reader(backgroundContext()))
-    if (usage instanceof Promise) void usage.then((u) => (inodes = u.inodes), () => undefined)
-    else inodes = usage.inodes
-    return inodes
+  let usage = { inodes: 0, extents: 0 } // as last seen: status() never waits
+  const usageNow = (): typeof usage => {
+    const now = tree.usage(engine.reader(backgroundContext()))
+    if (now instanceof Promise) void now.then((u) => (usage = u), () => undefined)
+    else usage = now
+    return usage
   }
 
   const live: OpenedVfs = {
@@ -78,7 +78,8 @@ export function openVfs(parts: Parts): OpenedVfs {
 
     status() {
       const { files, directories } = handles.counts()
-      return { openFiles: files, openDirectories: directories, inodes: countInodes(), dirtyBytes: data.dirtyBytes() + engine.status().dirtyBytes }
+      const { inodes, extents } = usageNow()
+      return { openFiles: files, openDirectories: directories, inodes, extents, dirtyBytes: data.dirtyBytes() + engine.status().dirtyBytes }
     },
 
     reclaim(ino) {

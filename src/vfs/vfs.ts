@@ -168,5 +168,6 @@ export interface VfsStatus {
   readonly openFiles: number
   readonly openDirectories: number
   readonly inodes: number
+  readonly extents: number
   readonly dirtyBytes: number
 }

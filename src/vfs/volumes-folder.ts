@@ -131,7 +131,7 @@ export function volumesFolder(volumes: Volumes, statfs: (ctx: Context) => Return
     access: () => undefined,
     setxattr: refuse('EOPNOTSUPP'), getxattr: () => undefined, listxattr: () => [], removexattr: refuse('EOPNOTSUPP'), getflags: () => 0, setflags: refuse('EOPNOTSUPP'),
     syncAll: () => Promise.resolve(),
-    status: () => ({ openFiles: files.size, openDirectories: 0, inodes: 0, dirtyBytes: 0 })
+    status: () => ({ openFiles: files.size, openDirectories: 0, inodes: 0, extents: 0, dirtyBytes: 0 })
   }
   return {
     vfs,

@@ -288,7 +288,7 @@ export class MemoryVfs implements Vfs {
   async syncAll(): Promise<void> {}
 
   status(): vfs.VfsStatus {
-    return { openFiles: this.handles.size, openDirectories: 0, inodes: this.inodes.size, dirtyBytes: 0 }
+    return { openFiles: this.handles.size, openDirectories: 0, inodes: this.inodes.size, extents: 0, dirtyBytes: 0 }
   }
 }
 

@@ -27,6 +27,7 @@ const damages: { readonly title: string; readonly does: (tx: Tx, m: Made) => unk
   { title: 'an entry too many counted', does: (tx, { dir }) => tx.addCounters(directoryKey(dir), [1]), finds: /counts 2 1 .* has 1 1/ },
   { title: 'bytes miscounted', does: (tx, { dir }) => tx.addCounters(directoryKey(dir), [0, 0, 0, 0, 0, 0, 5]), finds: /counts/ },
   { title: 'usage miscounted', does: (tx) => tx.addCounters(KEY_USAGE, [1, 0]), finds: /the pool's usage/ },
+  { title: 'extents miscounted', does: (tx) => tx.addCounters(KEY_USAGE, [0, 0, 1]), finds: /the pool's usage/ },
   { title: 'an entry of another type', does: (tx, { dir, file }) => tx.put(dentryKey(dir, 5, 0x80), encodeDentry(1, file, S_IFDIR, 'wrong')), finds: /with another type/ },
   { title: 'an entry at a wrong place', does: (tx, { dir, file }) => tx.put(dentryKey(dir, 5, 0x80), encodeDentry(1, file, S_IFREG, 'wrong')), finds: /at a wrong place/ },
   { title: 'a gap in a chain', does: (tx, { dir, file }) => tx.put(dentryKey(dir, 5, 0x81), encodeDentry(1, file, S_IFREG, 'wrong')), finds: /has a gap/ },

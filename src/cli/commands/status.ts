@@ -58,12 +58,16 @@ function statusText(s: Status): string {
     ...s.mounts.map((m): [string, string] => ['mounted at', `${m.dir} (${m.options.join(',')})`]),
     ...s.nbd.map((n): [string, string] => ['nbd', `${n.names?.join(', ') ?? 'all volumes'} at ${n.addresses.join(', ')} (${[...(n.readOnly ? ['read-only'] : []), ...n.tls, `${n.connections} connections`].join(', ')})`]),
     ['space', `${bytesText(s.space.usedBytes)} used of ${bytesText(s.space.sizeBytes)} (${percent} %), ${bytesText(s.space.freeBytes)} free`],
+    ['extents', `${s.space.extents} of files${s.space.extents === 0 ? '' : `, ${bytesText(Math.round(s.space.usedBytes / s.space.extents))} each`}; ${s.space.freeExtents} free in between`],
     ['inodes', String(s.inodes)]
   ]
   if (s.openFiles !== null) rows.push(['open', `${s.openFiles} files, ${s.openDirectories ?? 0} folders`])
-  rows.push(['not durable', bytesText(s.dirtyBytes)], ['latency', latencyText(s.latency)], ['uuid', s.uuid])
+  rows.push(['not durable', bytesText(s.dirtyBytes)], ['latency', latencyText(s.latency)], ['opened', openingText(s.opening)], ['uuid', s.uuid])
   return lines(rows)
 }
+
+const openingText = ({ ms, clean, sameBoot, replayedRecords, replayedBytes }: Status['opening']): string =>
+  clean ? `in ${ms} ms` : `in ${ms} ms after ${sameBoot ? "its daemon's death" : 'a power cut'}: ${replayedRecords} changes (${bytesText(replayedBytes)}) replayed from the log`
 
 const latencyText = ({ mode, inForce, spinUs }: Status['latency']): string =>
   `${mode}${inForce ? ', cores are held awake' : ''}; ${spinUs === 0 ? 'does not look for the next request before it sleeps' : `looks up to ${spinUs} us for the next request`}`

@@ -118,7 +118,8 @@ async function serve(s: Serving): Promise<number> {
     }))
   })
   s.stop.onStop(() => void leave(s).catch((e: unknown) => log.error(`unmounting: ${sentence(e)}`)))
-  log.info(spec.dir === undefined ? `pool ${spec.pool} is open, and not mounted` : `pool ${spec.pool} is mounted at ${spec.dir}`)
+  const { opening } = await pool.status()
+  log.info({ opening }, spec.dir === undefined ? `pool ${spec.pool} is open, and not mounted` : `pool ${spec.pool} is mounted at ${spec.dir}`)
   host.ready()
   const warming = process.env.OGEE_TRACE === undefined && spec.dir !== undefined // else its requests would be in the trace
     ? startWarming({ clock: systemClock, random: systemRandom, requests: door.requests, debug: (text) => log.debug(text) }) : undefined

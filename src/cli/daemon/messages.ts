@@ -20,7 +20,8 @@ export const Status = z.object({
   /** As given with -o, defaults included. */
   options: z.array(z.string()),
   mounts: z.array(Mounted),
-  space: z.object({ sizeBytes: z.number(), usedBytes: z.number(), freeBytes: z.number() }),
+  space: z.object({ sizeBytes: z.number(), usedBytes: z.number(), freeBytes: z.number(), extents: z.number(), freeExtents: z.number() }),
+  opening: z.object({ ms: z.number(), clean: z.boolean(), sameBoot: z.boolean(), replayedRecords: z.number(), replayedBytes: z.number() }),
   inodes: z.number(),
   /** Null where opens do not reach the daemon. */
   openFiles: z.number().nullable(),
