@@ -2,6 +2,7 @@
  * What requests for names cost the daemon's loop, without a kernel between: a session over a pool on a real folder, asked as the kernel asks.
  * `node --import tsx bench/names.ts [--count 20000] [--dir DIR] [--json] [--only create,unlink]`. V8's flags are the caller's.
  *   - A create is LOOKUP, MKNOD and GETATTR of the folder; its share of the log's pwrite(2) is in it, read(2) and write(2) of the device are not.
+ *   - A file of 4 KiB is that, GETXATTR of security.capability and WRITE between; a tar's one has four changes of its attributes more (times, owner, mode).
  *   - The first 500 of a fresh process, the next 1,500, and the median of the blocks of 500 behind: how long V8 takes to compile it all.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -13,9 +14,10 @@ import { rehearse, Session } from '../src/fuse/index.js'
 import type { ReplySink } from '../src/fuse/index.js'
 import { openPool } from '../src/pool/index.js'
 import { systemClock, systemRandom } from '../src/sys/index.js'
-import { getattrBody, GETATTR, INIT, LOOKUP, mkdirBody, MKDIR, mknodBody, MKNOD, named, RENAME2, renameBody, UNLINK } from '../test/perf/rig.js'
+import { getattrBody, GETATTR, GETXATTR, getxattrBody, INIT, LOOKUP, mkdirBody, MKDIR, mknodBody, MKNOD, named, RENAME2, renameBody, UNLINK, WRITE, writeBody } from '../test/perf/rig.js'
 import { median } from './figures.js'
 
+const SETATTR = 4
 const READDIRPLUS = 44
 const BLOCK = 500
 
@@ -149,6 +151,39 @@ try {
   await phase('unlink', count, (i) => ask(UNLINK, dir, unlinks[i]))
   const mkdirs = bodies((i) => mkdirBody(fileName(i)))
   await phase('mkdir', count, (i) => ask(MKDIR, dir, mkdirs[i]))
+  const block = writeBody(0, 4096)
+  const capability = getxattrBody('security.capability')
+  const write = async (at: number): Promise<void> => {
+    await ask(GETXATTR, at, capability)
+    await ask(WRITE, at, block)
+  }
+  const setattr = (valid: number): Buffer => {
+    const body = Buffer.alloc(88)
+    body.writeUInt32LE(valid, 0)
+    body.writeUInt32LE(1_700_000_000, 40) // mtime
+    body.writeUInt32LE(0o100644, 68)
+    return body
+  }
+  const [times, owner, mode] = [0x20, 0x806, 0x1].map(setattr) // as tar asks; the kernel adds KILL_SUIDGID to an owner
+  const inside = async (of: number, i: number, more: (file: number) => Promise<void>): Promise<void> => {
+    await ask(LOOKUP, of, lookups[i])
+    await ask(MKNOD, of, knods[i])
+    const file = node
+    await more(file)
+    await ask(GETATTR, of, getattrBody)
+  }
+  await ask(MKDIR, 1, mkdirBody('small'))
+  const small = node
+  await phase('create-4k', count, (i) => inside(small, i, write))
+  await ask(MKDIR, 1, mkdirBody('tar'))
+  const tar = node
+  await phase('tar-4k', count, (i) => inside(tar, i, async (file) => {
+    await write(file)
+    await ask(SETATTR, file, times)
+    await ask(GETXATTR, file, capability)
+    await ask(SETATTR, file, owner)
+    await ask(SETATTR, file, mode)
+  }))
   if (error !== 0) throw new Error(`error ${error}`)
   if (say && options.json) console.log(JSON.stringify({ count, node: process.versions.node, lines }, undefined, 1))
 } finally {

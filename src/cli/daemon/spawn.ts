@@ -18,9 +18,10 @@ export const DAEMON_COMMAND = '__daemon'
 
 /**
  * A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. An
- * old one that doubles at most before it is looked through. docs/decisions/0009.
+ * old one that doubles at most before it is looked through. One helper for V8, not four: they compile and mark on cores that the loop and who asks it
+ * need. docs/decisions/0009.
  */
-const COLLECTOR = ['--max-semi-space-size=2', '--no-parallel-scavenge', '--heap-growing-percent=100']
+const V8 = ['--max-semi-space-size=2', '--no-parallel-scavenge', '--heap-growing-percent=100', '--v8-pool-size=1']
 
 /** What a daemon is told. */
 export interface DaemonSpec {
@@ -36,7 +37,7 @@ export type Outcome = 'ready' | 'taken'
 export function spawnDaemon(spec: DaemonSpec, onNote: (text: string) => void): Promise<Outcome> {
   const log = openSync(join(spec.pool, DAEMON_LOG_FILE), 'a', 0o600)
   const entry = fileURLToPath(new URL('../main.js', import.meta.url))
-  const child = spawn(process.execPath, [...COLLECTOR, ...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir ?? 'nbd'], {
+  const child = spawn(process.execPath, [...V8, ...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir ?? 'nbd'], {
     detached: true, cwd: '/', stdio: ['ignore', log, log, 'ipc'], env: { ...process.env, ...POOL_ENVIRONMENT }
   })
   closeSync(log)
