@@ -10,6 +10,8 @@ import type { Counts, Rig } from './rig.js'
 
 const nothing = { commits: 0, logBytes: 0, logWrites: 0, logSyncs: 0, spaceReads: 0, spaceWrites: 0, spaceOthers: 0 }
 const MIB = 1024 * 1024
+const SETATTR = 4
+const ENODATA = 61
 
 describe('an operation costs', () => {
   let rig: Rig
@@ -43,6 +45,26 @@ describe('an operation costs', () => {
 
   test('create + close: one commit, one write of the log, 450 bytes of it', async () => {
     check(await rig.count(async () => void (await make())), { ...nothing, requests: 3, commits: 1, logWrites: 1, logBytes: 450 })
+  })
+
+  test("a tar's small file: nine requests, a commit for each that changes something", async () => {
+    const setattr = (valid: number): Buffer => {
+      const body = Buffer.alloc(88)
+      body.writeUInt32LE(valid, 0)
+      body.writeUInt32LE(0o100644, 68)
+      return body
+    }
+    await ask(r.WRITE, await make(), r.writeBody(0, 4096)) // the store has room for small files
+    check(await rig.count(async () => {
+      const file = await make()
+      const noCapability = async (): Promise<void> => assert.equal((await rig.ask(r.GETXATTR, file, r.getxattrBody('security.capability'))).error, -ENODATA)
+      await noCapability()
+      await ask(r.WRITE, file, r.writeBody(0, 4096))
+      await ask(SETATTR, file, setattr(0x20)) // mtime
+      await noCapability()
+      await ask(SETATTR, file, setattr(0x806)) // owner
+      await ask(SETATTR, file, setattr(0x1)) // mode
+    }), { ...nothing, requests: 9, commits: 5, logWrites: 5, logBytes: 4096 + 5 * 400 })
   })
 
   test('mkdir, rename, unlink, rmdir: one commit and one write each', async () => {
