@@ -18,6 +18,10 @@ export function version(): string {
 export const bytesText = (bytes: number): string => prettyBytes(bytes, { binary: true })
 
 export const say = (text: string): void => { process.stdout.write(`${text}\n`) }
+/** For much: resolves when stdout has room for more. Who reads it may go: then there is nothing more to say. */
+export const sayAll = (part: string | Uint8Array): Promise<void> => new Promise((resolve, reject) => {
+  process.stdout.write(part, (e) => (e === null || e === undefined ? resolve() : reject(e)))
+})
 /** On stderr: what happens, for people; scripts read stdout. */
 export const note = (text: string): void => { process.stderr.write(`ogee: ${text}\n`) }
 

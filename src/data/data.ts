@@ -18,6 +18,7 @@
  */
 import type { Context } from '../sys/index.js'
 import type { Key, MaybePromise, Tx } from '../engine/index.js'
+import type { ByteRange } from './comparing.js'
 
 export const INLINE_MAX_BYTES = 2048
 export const LOGGED_MAX_BYTES = 64 * 1024
@@ -98,6 +99,8 @@ export interface Data {
   seekHole(ctx: Context, ino: number, view: View, offsetBytes: number): MaybePromise<number | undefined>
   /** What [offset, offset + length) is made of, in order and without gaps, cut at the end of the file; at most `limit` parts, then fewer bytes. Two parts of one kind may follow each other. */
   layout(ctx: Context, ino: number, view: View, offsetBytes: number, lengthBytes: number, limit: number): MaybePromise<readonly Part[]>
+  /** The ranges that may differ between two views, sorted; sizes apart (comparing.ts). */
+  changes(ctx: Context, ino: number, one: View, other: View): Promise<readonly ByteRange[]>
   /** fsync: this file's bytes and size survive a power cut. EIO once per failure. */
   sync(ctx: Context, ino: number): Promise<void>
   /** Every file. */

@@ -3,6 +3,7 @@ import type { Clock, Context } from '../sys/index.js'
 import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Store } from '../store/index.js'
 import { holdForSnapshot, whileQuiet } from './changing.js'
+import { changes } from './comparing.js'
 import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
 import { BACKGROUND, FILE_ENTRIES, makeFloor } from './files.js'
@@ -73,6 +74,7 @@ export function openData(options: DataOptions): Data {
     seekData: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'data'),
     seekHole: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'hole'),
     layout: (ctx, ino, view, offset, length, limit) => layout(floor, ctx, ino, view, offset, length, limit),
+    changes: (ctx, ino, one, other) => changes(floor, ctx, ino, one, other),
     sync: (ctx, ino) => sync(floor, ctx, ino),
     syncAll: (ctx) => syncAll(floor, ctx),
     hurry: (ino) => background.hurry(ino),

@@ -177,7 +177,8 @@ const partAt = (map: FileMap, pos: number): { readonly kind: PartKind; readonly 
   return { kind: 'hole', upto: Math.min(limit, e === undefined ? Infinity : e.off) }
 }
 
-function seen<T>(floor: Floor, ctx: Context, ino: number, view: View, use: (s: Seen) => T): MaybePromise<T> {
+/** What a view shows of a file, put to use. */
+export function seen<T>(floor: Floor, ctx: Context, ino: number, view: View, use: (s: Seen) => T): MaybePromise<T> {
   if (view !== NOW) {
     const past = seenAt(floor, ino, view)
     return past instanceof Promise ? past.then(use) : use(past)

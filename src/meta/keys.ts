@@ -39,6 +39,7 @@ const ORPHAN = 0x4f // O
 const SWEEP = 0x57 // W
 
 export const INODE_KIND = 'I'
+export const DIRECTORY_KIND = 'G'
 
 export const KEY_NEXT_INO: Key = 'A'
 export const KEY_USAGE: Key = 'Cu'

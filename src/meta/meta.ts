@@ -11,6 +11,7 @@
 import type { Context, PosixError } from '../sys/index.js'
 import type { Key, MaybePromise, Reader, Tx } from '../engine/index.js'
 import type { View } from '../data/index.js'
+import type { ChangedInodes } from './changed.js'
 import type { Domain, Snapshot } from './rows.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
 import type { MadeSubvolume } from './subvolumes.js'
@@ -105,6 +106,10 @@ export interface Tree {
   mayAccess(r: Reader, ctx: Context, inode: Inode, mask: number, view?: View): MaybePromise<PosixError | undefined>
   /** Where an inode is: one (parent, name) per link. */
   links(r: Reader, ino: number): MaybePromise<ReadonlyArray<{ readonly parent: number; readonly name: string }>>
+  /** Where an inode with a name was at a view: the first of its names. */
+  home(r: Reader, ino: number, view: View): MaybePromise<{ readonly parent: number; readonly name: string } | undefined>
+  /** Some inodes (of all domains, perhaps more than once) whose value, or whose entries, were replaced between two views; changed.ts. */
+  changedInodes(r: Reader, older: View, younger: View, behind: Key): MaybePromise<ChangedInodes>
   /** Pool sums: inodes in use, bytes of all files, extents that they have (history's are not counted). */
   usage(r: Reader): MaybePromise<{ readonly inodes: number; readonly bytes: number; readonly extents: number }>
 

@@ -168,6 +168,14 @@ export interface Link {
   readonly name: string
 }
 
+/** The home of an inode at a view. */
+export function* homeOf(r: Reader, ino: number, view: number): Steps<Link | undefined> {
+  const inode = yield* wait(readInode(r, ino, view))
+  if (inode === undefined || inode.parent === 0) return undefined
+  const entry = yield* wait(dentryAt(r, inode.parent, inode.homeHigh, inode.homeLow, view))
+  return entry === undefined || entry.ino !== ino ? undefined : { parent: inode.parent, name: entry.name }
+}
+
 /** Every name of an inode: its home, then its reverse links. */
 export function* linksOf(r: Reader, ino: number): Steps<readonly Link[]> {
   const inode = yield* wait(readInode(r, ino, NOW))

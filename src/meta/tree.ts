@@ -3,6 +3,7 @@
  */
 import { PosixError } from '../sys/index.js'
 import { permission } from './access.js'
+import { changedInodes } from './changed.js'
 import { setattr, setflags, touchAtime } from './attributes.js'
 import { nameHash } from './hash.js'
 import type { NameHash } from './hash.js'
@@ -12,7 +13,7 @@ import { formatPool, make, makeUnnamed, takeInodeNumbers } from './make.js'
 import type { Tree } from './meta.js'
 import { NOW } from '../data/index.js'
 import { forgetInode, orphans } from './orphans.js'
-import { linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
+import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
 import { allDomains, domainAt, needlessHistory, removeSnapshot, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
@@ -37,6 +38,8 @@ export function openTree(options: TreeOptions): Tree {
     listxattr: (r, ino, view) => run(xattrNames(r, ino, view)),
     mayAccess: (r, ctx, inode, mask, view = NOW) => after(run(permission(r, ctx, inode, mask, view)), (code) => (code === undefined ? undefined : new PosixError(code))),
     links: (r, ino) => run(linksOf(r, ino)),
+    home: (r, ino, view) => run(homeOf(r, ino, view)),
+    changedInodes: (r, older, younger, behind) => run(changedInodes(r, older, younger, behind)),
     usage: (r) => after(r.counters(KEY_USAGE), (slots) => ({ inodes: slots?.[0] ?? 0, bytes: slots?.[1] ?? 0, extents: slots?.[2] ?? 0 })),
 
     format: (tx, op, root) => formatPool(tx, op, root),

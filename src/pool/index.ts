@@ -1,4 +1,5 @@
 // src/pool/index.ts: a pool as a whole: its folder, superblock and lock, and the floors below put together.
+export type { DiffLine, PoolDiffs } from './comparing.js'
 export { Refusal } from './refusal.js'
 export type { Reason } from './refusal.js'
 export { FORMAT_VERSION, readSuperblock, SIZE_MAX_BYTES, SIZE_MIN_BYTES, SUPERBLOCK_FILE } from './superblock.js'

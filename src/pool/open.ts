@@ -26,6 +26,8 @@ import { deviceSizeBytes } from './device.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
 import { keepCopy, makeUuid, readSuperblock, SIZE_MIN_BYTES, writeSuperblock } from './superblock.js'
+import { poolDiffs } from './comparing.js'
+import type { PoolDiffs } from './comparing.js'
 import { poolSnapshots, poolSubvolumes } from './snapshots.js'
 import type { PoolSnapshots, PoolSubvolumes } from './snapshots.js'
 import { defaultSizeBytes, grownSize } from './size.js'
@@ -97,6 +99,7 @@ export interface Pool {
   readonly volumes: Volumes
   readonly snapshots: PoolSnapshots
   readonly subvolumes: PoolSubvolumes
+  readonly diffs: PoolDiffs
   status(): Promise<PoolStatus>
   /** Everything that was answered so far is durable. */
   sync(): Promise<void>
@@ -210,7 +213,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     await keepCopy(engine, superblock)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, removed: (ino: number) => vfs.reclaim(ino) }
-    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), closers })
+    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), diffs: poolDiffs({ engine, tree, data }), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -228,10 +231,11 @@ interface Assembled {
   readonly volumes: Volumes
   readonly snapshots: PoolSnapshots
   readonly subvolumes: PoolSubvolumes
+  readonly diffs: PoolDiffs
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, closers }: Assembled): Pool {
+function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, diffs, closers }: Assembled): Pool {
   let superblock = atOpen
   let closing: Promise<void> | undefined
   return {
@@ -243,6 +247,7 @@ function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, vol
     volumes,
     snapshots,
     subvolumes,
+    diffs,
     async status() {
       const { usedBytes, freeBytes, freeExtents } = store.status()
       const { sizeBytes } = superblock

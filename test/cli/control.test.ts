@@ -21,7 +21,7 @@ const status: Status = {
   dirtyBytes: 5, uptimeSec: 6.5, requests: 7, latency: { mode: 'auto', inForce: false, spinUs: 30, spunMs: 4, sleeps: 3 }, nbd: [],
   engine: { kind: 'lmdb', failed: null }
 }
-const handlers: ControlHandlers = { calls: {}, status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes),
+const handlers: ControlHandlers = { calls: {}, streams: {}, status: () => Promise.resolve(status), sync: () => Promise.resolve(), grow: (sizeBytes) => Promise.resolve(sizeBytes),
   volumes: (ask) => ask.do === 'rm' ? Promise.reject(new VolumeError('in-use', 'Volume v is in use: leave it.')) : Promise.resolve({ volumes: [], fenced: JSON.stringify(ask) })
 }
 

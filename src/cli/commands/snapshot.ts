@@ -1,11 +1,11 @@
 /** `ogee snapshot`: takes, lists and removes snapshots of the tree and of subvolumes, while the pool is mounted or not. */
 import Table from 'cli-table3'
 import type { Command } from 'commander'
-import type { SnapshotLine } from '../../pool/index.js'
-import { askCall } from '../daemon/client.js'
+import type { DiffLine, SnapshotLine } from '../../pool/index.js'
+import { askCall, askStream } from '../daemon/client.js'
 import { locate } from '../locate.js'
 import { onPool } from '../on-pool.js'
-import { PLAIN_TABLE, say } from '../output.js'
+import { PLAIN_TABLE, say, sayAll } from '../output.js'
 
 interface Flags {
   readonly json?: boolean
@@ -25,6 +25,9 @@ export const addSnapshot = (program: Command): void => {
     .summary('list snapshots, oldest first').option('--json', 'print JSON').action(list)
   group.command('rm').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT...>', SNAPSHOT)
     .summary('remove snapshots; their space comes back in the background').option('--wait', 'return when all space is back').action(remove)
+  group.command('diff').argument('<POOL|DIR>', POOL).argument('<A>', 'a snapshot, or a path or volume as it is now').argument('<B>', 'another of the same')
+    .summary('show what changed from A to B').description('Shows what changed from A to B: paths (+ added, - removed, > renamed, ~ modified), or the ranges of a volume.\nWhat is compared with how it is now may change meanwhile.')
+    .option('--json', 'print JSON, a line for each change').action(diff)
 }
 
 async function create(path: string, snapshot: string, flags: Flags): Promise<void> {
@@ -55,4 +58,29 @@ async function remove(path: string, names: readonly string[], flags: Flags): Pro
       return { removed: true } as const
     })
   }
+}
+
+const lineText = (line: DiffLine): string => {
+  switch (line.change) {
+    case 'resized': return `~ size ${line.fromBytes} -> ${line.toBytes}`
+    case 'range': return `~ ${line.offsetBytes} +${line.lengthBytes}`
+    case 'added': return `+ ${line.path}${line.type === 'folder' ? '/' : ''}`
+    case 'removed': return `- ${line.path}${line.type === 'folder' ? '/' : ''}`
+    case 'renamed': return `> ${line.from} -> ${line.path}${line.what.length === 0 ? '' : ` (${line.what.join(', ')})`}`
+    case 'modified': return `~ ${line.path} (${line.what.join(', ')})`
+  }
+}
+
+async function diff(path: string, a: string, b: string, flags: Flags): Promise<void> {
+  const { pool } = locate(path)
+  const print = (line: DiffLine): Promise<void> => sayAll(`${flags.json === true ? JSON.stringify(line) : lineText(line)}\n`)
+  let rest = ''
+  await onPool(pool, async () => (await askStream(pool, 'snapshot/diff', { a, b }, async (part) => {
+    const lines = (rest + part.toString('latin1')).split('\n') // bytes, until a line is whole
+    rest = lines.pop() ?? ''
+    for (const line of lines) await print(JSON.parse(Buffer.from(line, 'latin1').toString('utf8')) as DiffLine)
+  })) ? true : undefined, async (p) => {
+    await p.diffs.diff(a, b, print)
+    return true
+  })
 }

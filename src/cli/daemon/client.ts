@@ -14,7 +14,7 @@ import type { Status } from './messages.js'
 import type { VolumeAnswer } from '../volume-asks.js'
 import { encodeAsk } from '../volume-query.js'
 import type { VolumeAsk } from '../volume-query.js'
-import { CALLS_PATH, CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
+import { CALLS_PATH, CLOSED_PATH, FAILED_TRAILER, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
 
 const ANSWER_MS = 10_000
 const SYNC_MS = 600_000
@@ -25,6 +25,8 @@ interface Question {
   readonly timeoutMs: number | undefined
   /** Given each line of an answer as it comes; the whole answer if undefined. */
   readonly onLine?: (line: string) => void
+  /** Given an answer that succeeds, part by part; waits for it. */
+  readonly onPart?: (part: Buffer) => Promise<void>
   /** Ends the wait: as if there were no daemon. */
   readonly signal?: AbortSignal
 }
@@ -41,6 +43,10 @@ function ask(folder: string, question: Question): Promise<{ status: number, text
     let begun = false
     request.on('response', (response: IncomingMessage) => {
       begun = true
+      if (question.onPart !== undefined && response.statusCode === 200) {
+        inParts(response, question.onPart).then((failed) => resolve(failed === undefined ? { status: 200, text: '' } : { status: 500, text: failed }), reject)
+        return
+      }
       let text = ''
       response.setEncoding('utf8')
       response.on('data', (chunk: string) => {
@@ -72,6 +78,13 @@ function ask(folder: string, question: Question): Promise<{ status: number, text
     })
     request.end()
   }).finally(() => close(fd))
+}
+
+/** The failure that came behind the last part, if one did. */
+async function inParts(response: IncomingMessage, onPart: (part: Buffer) => Promise<void>): Promise<string | undefined> {
+  for await (const part of response as AsyncIterable<Buffer>) await onPart(part)
+  const failed = response.trailers[FAILED_TRAILER]
+  return failed === undefined ? undefined : decodeURIComponent(failed)
 }
 
 function silent(folder: string): Refusal {
@@ -117,6 +130,15 @@ export const askVolumes = (folder: string, ask: VolumeAsk): Promise<VolumeAnswer
 /** Has the daemon do something by its name (control.ts, Calls); undefined if there is no daemon. */
 export const askCall = <T>(folder: string, name: string, query: Readonly<Record<string, string>>, form: (f: typeof import('./messages.js')) => z.ZodType<T>): Promise<T | undefined> =>
   askJson(folder, { method: 'POST', path: `${CALLS_PATH}${name}?${new URLSearchParams(query).toString()}`, timeoutMs: SYNC_MS }, form)
+
+/** Has the daemon answer in parts (control.ts, Streams); false if there is no daemon. */
+export async function askStream(folder: string, name: string, query: Readonly<Record<string, string>>, onPart: (part: Buffer) => Promise<void>): Promise<boolean> {
+  const answer = await ask(folder, { method: 'POST', path: `${CALLS_PATH}${name}?${new URLSearchParams(query).toString()}`, timeoutMs: SYNC_MS, onPart })
+  if (answer === undefined) return false
+  if (answer.status === 200) return true
+  const failure = (await forms()).Failure.safeParse(JSON.parse(answer.text))
+  throw failure.success ? new Refusal((failure.data.reason ?? 'failed') as Reason, failure.data.error) : silent(folder)
+}
 
 export interface ClosedWatch {
   /** Resolves when the daemon has begun to close. */

@@ -14,13 +14,19 @@ import type { VolumeAnswer } from '../volume-asks.js'
 import { decodeAsk } from '../volume-query.js'
 import type { VolumeAsk } from '../volume-query.js'
 import { VolumeError } from '../../volume/index.js'
-import { CALLS_PATH, CLOSED_PATH, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
+import { CALLS_PATH, CLOSED_PATH, FAILED_TRAILER, GROW_PATH, STATUS_PATH, SYNC_PATH, VOLUMES_PATH } from './paths.js'
 
 /** POST /v1/NAME?QUERY: what else the daemon does, by name. */
 export type Calls = Readonly<Record<string, (query: URLSearchParams) => Promise<object>>>
 
+/** Takes a part of a long answer; resolves when there is room for more. Throws when nobody listens any more. */
+export type Sink = (part: Uint8Array | string) => Promise<void>
+/** POST /v1/NAME?QUERY with an answer in parts. What fails after the first part is told behind the last (FAILED_TRAILER). */
+export type Streams = Readonly<Record<string, (query: URLSearchParams, sink: Sink) => Promise<void>>>
+
 export interface ControlHandlers {
   readonly calls: Calls
+  readonly streams: Streams
   status(): Promise<Status>
   sync(): Promise<void>
   /** Answers the new size. */
@@ -37,13 +43,43 @@ export interface Control {
 
 const JSON_HEADERS = { 'content-type': 'application/json', connection: 'close' }
 
+const failureOf = (e: unknown): object => ({ error: e instanceof Error ? e.message : String(e), ...(e instanceof Refusal || e instanceof VolumeError ? { reason: e.reason } : {}) })
+
+/** Nothing is sent before the first part: who fails until then is answered as by any other call. */
+async function stream(response: ServerResponse, work: (sink: Sink) => Promise<void>, failed: (e: unknown) => void): Promise<void> {
+  const begin = (): void => {
+    if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/octet-stream', connection: 'close', trailer: FAILED_TRAILER })
+  }
+  try {
+    await work(async (part) => {
+      begin()
+      if (response.destroyed) throw new Refusal('failed', 'Nobody listens any more.')
+      if (!response.write(part)) await once(response, 'drain')
+    })
+    begin()
+  } catch (e) {
+    if (!response.headersSent) return failed(e)
+    response.addTrailers({ [FAILED_TRAILER]: encodeURIComponent(JSON.stringify(failureOf(e))) })
+  }
+  response.end()
+}
+
+/** Whichever comes first: the event, or the end of the connection. */
+const once = (response: ServerResponse, event: 'drain'): Promise<void> => new Promise((resolve) => {
+  const go = (): void => {
+    response.off(event, go).off('close', go)
+    resolve()
+  }
+  response.on(event, go).on('close', go)
+})
+
 export async function serveControl(folder: string, handlers: ControlHandlers): Promise<Control> {
   const waiting = new Set<ServerResponse>()
   const answer = (response: ServerResponse, status: number, body: object): void => {
     response.writeHead(status, JSON_HEADERS).end(`${JSON.stringify(body)}\n`)
   }
   const failed = (response: ServerResponse, e: unknown): void =>
-    answer(response, 500, { error: e instanceof Error ? e.message : String(e), ...(e instanceof Refusal || e instanceof VolumeError ? { reason: e.reason } : {}) })
+    answer(response, 500, failureOf(e))
 
   const server: Server = createServer({ requestTimeout: 10_000, headersTimeout: 10_000, keepAliveTimeout: 1, maxHeaderSize: 8192 }, (request, response) => {
     request.resume()
@@ -72,6 +108,10 @@ export async function serveControl(folder: string, handlers: ControlHandlers): P
         const call = request.method === 'POST' && path.startsWith(CALLS_PATH) ? path.slice(CALLS_PATH.length) : ''
         if (Object.hasOwn(handlers.calls, call)) {
           handlers.calls[call](new URLSearchParams(query)).then((body) => answer(response, 200, body), (e: unknown) => failed(response, e))
+          return
+        }
+        if (Object.hasOwn(handlers.streams, call)) {
+          stream(response, (sink) => handlers.streams[call](new URLSearchParams(query), sink), (e) => failed(response, e)).catch(() => response.destroy())
           return
         }
         answer(response, 404, { error: `There is no ${key}: this daemon knows GET ${STATUS_PATH}, POST ${SYNC_PATH}, POST ${GROW_PATH}?size=BYTES, POST ${VOLUMES_PATH}?do=WHAT, GET ${CLOSED_PATH}, POST ${CALLS_PATH}${Object.keys(handlers.calls).join(`, ${CALLS_PATH}`)}.` })

@@ -28,6 +28,7 @@ import { noDoor } from './no-door.js'
 import type { Logger } from './log.js'
 import type { Status } from './messages.js'
 import type { DaemonSpec } from './spawn.js'
+import { imageStreams } from './images.js'
 import { snapshotCalls } from './snapshots.js'
 import { namesSynced } from './synchronous.js'
 import { volumesMount } from './volumes-mount.js'
@@ -106,6 +107,7 @@ async function serve(s: Serving): Promise<number> {
     sync: () => pool.sync(),
     grow: (sizeBytes) => pool.grow(sizeBytes),
     volumes: (ask) => answerVolumes(pool.volumes, ask),
+    streams: imageStreams(pool),
     calls: { ...snapshotCalls(pool, door), ...nbd.calls, ...files.calls },
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,

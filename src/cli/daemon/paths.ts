@@ -9,3 +9,5 @@ export const VOLUMES_PATH = '/v1/volumes'
 export const GROW_PATH = '/v1/grow'
 /** POST with a name behind it (snapshot/create, ...) and what it takes as a query. */
 export const CALLS_PATH = '/v1/'
+/** Behind an answer in parts: what went wrong, as JSON. */
+export const FAILED_TRAILER = 'ogee-failed'
