@@ -99,6 +99,7 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
     reclaimSteps: 0,
     failNextSync: (ino) => void failing.add(ino),
     settleTimes: () => undefined,
+    changes: () => Promise.resolve([]),
 
     read(ctx, ino, view, offset, length, into, at) {
       const now = content(ctx, ino, view)
