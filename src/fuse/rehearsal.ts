@@ -1,6 +1,6 @@
 /**
- * A rehearsal: a session of its own over a vfs that nobody else uses, asked as a kernel asks while programs make, write, list, read, rename
- * and remove small files. Afterwards V8 has compiled what requests run through, for every session and every pool of this process.
+ * A rehearsal: a session of its own over a vfs that nobody else uses, asked as a kernel asks while programs make, write, sync, list, read,
+ * rename and remove small files. Afterwards V8 has compiled what requests run through, for every session and every pool of this process.
  *   - It says nothing and keeps nothing: what it made is removed, answers are only looked at for node numbers.
  *   - `rest` is awaited after every file, and may take its time; once it answers false the rehearsal ends.
  * Why, and what it is worth: docs/decisions/0010.
@@ -20,7 +20,12 @@ const INIT_BYTES = 64
 const VALID_MS = 86_400_000
 const FILES = 50 // in a folder
 const SMALL_BYTES = 4096
+const FAR = 2 ** 33
 const REG = 0o100644
+const APPENDS = 16 // in a folder, each synced
+const JOURNALS = 2 // in a folder
+const PIECES = 9 // of a journal
+const PIECE_BYTES = 1000
 const LISTING_BYTES = 32 * 1024
 const PROMISE_JOBS_MAX = 32
 const FATTR_MODE = 1 << 0
@@ -34,7 +39,8 @@ export interface RehearsalOptions {
   rest(): Promise<boolean> | boolean
 }
 
-export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions): Promise<void> {
+/** Whether it came to its end. */
+export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions): Promise<boolean> {
   let replies = 0
   let node = 0
   const sink: ReplySink = {
@@ -85,12 +91,13 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     return made
   }
 
-  async function write(file: number, offset: number): Promise<void> {
-    const v = blank(c.WRITE_IN_BYTES + SMALL_BYTES)
+  async function write(file: number, offset: number, bytes = SMALL_BYTES): Promise<void> {
+    const v = blank(c.WRITE_IN_BYTES + bytes)
     set64(v, BODY + 8, offset)
-    v.setUint32(BODY + 16, SMALL_BYTES, true)
-    await ask(p.WRITE, file, c.WRITE_IN_BYTES + SMALL_BYTES)
+    v.setUint32(BODY + 16, bytes, true)
+    await ask(p.WRITE, file, c.WRITE_IN_BYTES + bytes)
   }
+  const sync = (file: number): Promise<void> => (blank(c.FSYNC_IN_BYTES), ask(p.FSYNC, file, c.FSYNC_IN_BYTES))
 
   async function read(opcode: number, of: number, bytes: number): Promise<void> {
     blank(c.READ_IN_BYTES).setUint32(BODY + 16, bytes, true)
@@ -115,6 +122,33 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     void ask(p.FORGET, file, c.FORGET_IN_BYTES)
   }
 
+  /** A log that grows. */
+  async function append(file: number): Promise<boolean> {
+    for (let i = 0; i < APPENDS; i++) {
+      await write(file, i * SMALL_BYTES)
+      await sync(file)
+      if (!await rest()) return false
+    }
+    return true
+  }
+
+  /** What a database does for a transaction: a journal in pieces, then its pages, then no journal. */
+  async function journal(dir: number, table: number): Promise<boolean> {
+    const file = await make(dir, 'journal')
+    for (let i = 0; i < PIECES; i++) await write(file, i * PIECE_BYTES, i % 3 === 1 ? PIECE_BYTES : 4)
+    await sync(file)
+    await write(file, 0, 12)
+    await sync(file)
+    if (!await rest()) return false
+    await write(table, 0)
+    await write(table, SMALL_BYTES)
+    await sync(table)
+    await ask(p.UNLINK, dir, 0, 'journal')
+    forget(file)
+    await getattr(table)
+    return rest()
+  }
+
   async function folder(name: string): Promise<boolean> {
     blank(c.MKDIR_IN_BYTES).setUint32(BODY, 0o755, true)
     await ask(p.LOOKUP, p.FUSE_ROOT_ID, 0, name)
@@ -130,6 +164,9 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
       if (i % 4 === 0) await write(file, SMALL_BYTES)
       goesOn = await rest()
     }
+    await write(files[2], FAR) // numbers that need more than 31 bits
+    goesOn &&= await append(files[1])
+    for (let i = 0; i < JOURNALS && goesOn; i++) goesOn = await journal(dir, files[0])
     await read(p.READDIRPLUS, dir, LISTING_BYTES)
     for (let i = 0; i < FILES && goesOn; i++) {
       await ask(p.LOOKUP, dir, 0, `name-${i}`)
@@ -154,6 +191,8 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
   init.setUint32(BODY + 12, 0xffffffff, true)
   init.setUint32(BODY + 16, 0xffffffff, true)
   await ask(p.INIT, 0, INIT_BYTES)
-  for (let i = 0; i < folders && await folder(`folder-${i}`); i++);
+  let goesOn = true
+  for (let i = 0; i < folders && goesOn; i++) goesOn = await folder(`folder-${i}`)
   await session.close()
+  return goesOn
 }
