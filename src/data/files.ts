@@ -234,7 +234,7 @@ function loadedNow(floor: Floor, file: File): boolean {
 }
 
 /** A load is shared by all who wait: it has nobody's deadline. */
-export const BACKGROUND: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: undefined, traceId: 0 }
+export const BACKGROUND: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: undefined, traceId: 0, alone: false }
 
 async function load(floor: Floor, file: File): Promise<void> {
   try {

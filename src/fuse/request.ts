@@ -41,10 +41,10 @@ export class Request {
   readonly setAttr = new SetAttrIn()
   readonly directory = new DirectoryReply()
   private cancel = new CancelSource()
-  readonly ctx: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: this.cancel, traceId: 0 }
+  readonly ctx: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: this.cancel, traceId: 0, alone: false }
 
   /** Takes the header. False: the extensions do not fit. */
-  begin(frame: Frame, length: number, traceId: number, deadlineMs: number): boolean {
+  begin(frame: Frame, length: number, traceId: number, deadlineMs: number, alone: boolean): boolean {
     const v = frame.view
     this.frame = frame
     this.opcode = inOpcode(v)
@@ -66,6 +66,7 @@ export class Request {
     ctx.groups = undefined
     ctx.deadlineMs = deadlineMs
     ctx.traceId = traceId
+    ctx.alone = alone
     return this.end >= IN_HEADER_BYTES
   }
 

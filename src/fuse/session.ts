@@ -7,11 +7,11 @@
  *   - When the kernel is gone every handle that it held is released and every node forgotten, once.
  * It knows no descriptor and no mount: tests drive it with a synthetic kernel.
  */
-import { assert, backgroundContext, ERRNO, errnoOf, PosixError } from '../sys/index.js'
+import { asks, asksAlone, assert, backgroundContext, ERRNO, errnoOf, PosixError } from '../sys/index.js'
 import type { Clock } from '../sys/index.js'
 import type { Handle, Node, Vfs } from '../vfs/index.js'
 import type { Presentation } from './codec-attr.js'
-import { inLength, inOpcode, inUniqueHigh, inUniqueLow, writeOutHeader } from './codec-header.js'
+import { inLength, inOpcode, inPid, inUniqueHigh, inUniqueLow, writeOutHeader } from './codec-header.js'
 import { FramePool, makeFrame } from './frames.js'
 import type { Frame } from './frames.js'
 import { negotiate } from './init.js'
@@ -120,7 +120,8 @@ export class Session {
     const r = this.idle.pop() ?? new Request()
     const deadlineMs = this.options.requestTimeoutMs === Infinity ? Infinity
       : this.clock.monotonicMs() + this.options.requestTimeoutMs
-    const fits = r.begin(frame, length, this.requests, deadlineMs)
+    if (operation.silent !== true) asks(inPid(frame.view))
+    const fits = r.begin(frame, length, this.requests, deadlineMs, this.pending.size === 0 && asksAlone())
     if (TRACING) {
       r.startedUs = this.clock.monotonicUs()
       r.described = describe(r)

@@ -5,7 +5,7 @@
  *     before it came, on every connection: that is the promise of multi-conn.
  *   - Whatever cannot be is an NBD error with a sentence; only what is no request ends the connection.
  */
-import { errnoName, errnoOf, PosixError } from '../sys/index.js'
+import { asks, errnoName, errnoOf, NBD_CLIENT, PosixError } from '../sys/index.js'
 import type { OpenVolume } from '../volume/index.js'
 import { ERROR_MAX_BYTES, readHeaderBytes, statusBytes, writeDone, writeError, writeHole, writeReadHeader, writeStatus } from './codec.js'
 import type { ReplyForm, Request } from './codec.js'
@@ -170,6 +170,7 @@ export function transmission(o: TransmissionOptions): Transmission {
     },
     handle(request, payload) {
       requests++
+      asks(NBD_CLIENT)
       const not = objection(request)
       if (not !== undefined) {
         if (payload !== undefined) o.release(payload)

@@ -19,6 +19,7 @@ export { crc32 } from './checksum.js'
 export { traceLine, traceOn } from './trace.js'
 export { ring } from './ring.js' // reads through io_uring; undefined where there is none
 export type { Ring } from './ring.js'
+export { asks, asksAlone, NBD_CLIENT } from './asker.js'
 export { coreHold, cpuLatencyDevice } from './latency.js'
 export type { CoreHold, LatencyDevice, LatencyMode } from './latency.js'
 

@@ -56,6 +56,7 @@ export function makeDisk(step?: LogIo['step']): Disk {
         writes.push({ offset, bytes: Buffer.from(buf.subarray(at, at + take)) })
         return systemIo.pwrite(fd, buf, at, take, offset)
       },
+      fdatasyncNow: () => { throw new Error('nobody is alone here') },
       async fdatasync(fd) {
         const covers = writes.length
         if (faults.fdatasync.times > 0) {

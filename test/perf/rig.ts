@@ -50,6 +50,7 @@ export async function openRig(): Promise<Rig> {
   const logIo: LogIo = {
     ...systemIo,
     pwrite(...args) { counts.logWrites++; return systemIo.pwrite(...args) },
+    fdatasyncNow(...args) { counts.logSyncs++; return systemIo.fdatasyncNow(...args) },
     fdatasync(...args) { counts.logSyncs++; return systemIo.fdatasync(...args) }
   }
   const counted = (file: SpaceFile): SpaceFile => ({

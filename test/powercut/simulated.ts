@@ -107,6 +107,12 @@ export function simulate(folder: string, clock: ManualClock, random: Random): Si
       write(LOG, from, at, take, offset)
       return systemIo.pwrite(fd, from, at, take, offset)
     },
+    fdatasyncNow() {
+      const fault = sim.faults('log sync', 0)
+      if (typeof fault === 'number') return fault
+      if (fault !== 'lie') flush(LOG)
+      return 0
+    },
     fdatasync() {
       const covers = events.length
       return later(() => {

@@ -72,4 +72,4 @@ export async function openRig({ clock = systemClock, memory = {}, vfs: options =
 }
 
 export const caller = (uid: number, gid = uid, groups: readonly number[] = [gid]): Context =>
-  ({ uid, gid, pid: 1, groups, deadlineMs: Infinity, signal: undefined, traceId: 0 })
+  ({ uid, gid, pid: 1, groups, deadlineMs: Infinity, signal: undefined, traceId: 0, alone: false })

@@ -166,7 +166,7 @@ export function makeCheckpoints(options: CheckpointOptions): Checkpoints {
       layers.freeze()
       await step?.('frozen')
     }
-    await durability.sync()
+    await durability.sync(backgroundContext())
     await step?.('synced')
     try {
       await move()

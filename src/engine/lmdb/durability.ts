@@ -1,13 +1,18 @@
 /**
- * When commits survive a power cut. One fdatasync off the loop serves all who wait; who comes while one runs and needs more
- * than it covers waits for the next. The first commit that nobody synced is synced within a second.
+ * When commits survive a power cut. One fdatasync serves all who wait, off the loop unless who waits is alone and it is short
+ * (brevity.ts); who comes while one runs and needs more than it covers waits for the next. The first commit that nobody synced is synced
+ * within a second.
  *   - When the log comes to rest the mark beside it is written: which of its records are durable no record behind them can say then.
  *   - A failed fdatasync fails the engine: the kernel may have dropped the pages, a second one would lie. It is never repeated.
  */
-import type { Clock, Timer } from '../../sys/index.js'
+import { backgroundContext } from '../../sys/index.js'
+import type { Clock, Context, Timer } from '../../sys/index.js'
 import type { PosixError } from '../../sys/index.js'
+import { makeBrevity } from './brevity.js'
 import type { Log } from './log.js'
 
+type Asker = Pick<Context, 'alone'>
+const BACKGROUND = backgroundContext()
 const toldElsewhere = (): void => {}
 const SYNC_AFTER_MS = 800 // the contract says 1 s, and the sync itself takes time
 
@@ -17,8 +22,8 @@ export interface Durability {
   dirtyBytes(): number
   /** A commit came: it shall be durable within a second. */
   committed(): void
-  /** Everything that is in the log now. Rejects with EIO. */
-  sync(): Promise<void>
+  /** Everything that is in the log now. Rejects with EIO. Who is alone may make the loop wait, should it be short. */
+  sync(ctx: Asker): Promise<void>
   /** The same, and the mark says so. */
   rest(): Promise<void>
   stop(): void
@@ -33,6 +38,7 @@ export interface DurabilityOptions {
 }
 
 export function makeDurability({ log, clock, write, fail }: DurabilityOptions): Durability {
+  const brevity = makeBrevity()
   let durable = log.point()
   let running: Promise<void> | undefined
   let runningSeq = 0
@@ -40,26 +46,28 @@ export function makeDurability({ log, clock, write, fail }: DurabilityOptions): 
   let timer: Timer | undefined
   let markedSeq = durable.seq
 
-  async function run(): Promise<void> {
+  async function run({ alone }: Asker): Promise<void> {
     const failed = write()
     if (failed !== undefined) throw failed
     const upTo = log.point()
     runningSeq = upTo.seq
-    const rc = await log.fdatasync()
+    const startedUs = clock.monotonicUs()
+    const rc = alone && brevity.trusted() ? log.fdatasyncNow() : await log.fdatasync()
+    brevity.took(clock.monotonicUs() - startedUs)
     if (rc < 0) throw fail(`fdatasync of the log failed (errno ${-rc})`)
     durable = upTo
   }
 
-  function start(): Promise<void> {
-    const mine = run().finally(() => (running = undefined))
+  function start(ctx: Asker): Promise<void> {
+    const mine = run(ctx).finally(() => (running = undefined))
     running = mine
     return mine
   }
 
-  function sync(): Promise<void> {
+  function sync(ctx: Asker): Promise<void> {
     const point = log.point()
     if (durable.seq >= point.seq) return Promise.resolve()
-    if (running === undefined) return start()
+    if (running === undefined) return start(ctx)
     if (runningSeq >= point.seq) return running
     next ??= running.then(startNext, startNext)
     return next
@@ -67,12 +75,12 @@ export function makeDurability({ log, clock, write, fail }: DurabilityOptions): 
 
   function startNext(): Promise<void> {
     next = undefined
-    return start()
+    return start(BACKGROUND)
   }
 
   function due(): void {
     timer = undefined
-    sync().then(() => {
+    sync(BACKGROUND).then(() => {
       if (log.point().seq > durable.seq) arm()
       else return mark()
     }).catch(toldElsewhere) // a failure is the engine's from here on: every later call tells
@@ -95,7 +103,7 @@ export function makeDurability({ log, clock, write, fail }: DurabilityOptions): 
     committed: arm,
     sync,
     async rest() {
-      await sync()
+      await sync(BACKGROUND)
       await mark()
     },
     stop: () => timer?.stop()

@@ -264,7 +264,7 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
   async function sync(ctx: Context): Promise<void> {
     if (durability.durableSeq() >= source.seq()) return
     if (failedWhy !== undefined) throw fail(failedWhy)
-    await inTime(clock, ctx, durability.sync())
+    await inTime(clock, ctx, durability.sync(ctx))
   }
 
   async function close(): Promise<void> {

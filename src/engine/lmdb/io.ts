@@ -1,5 +1,5 @@
 /** The calls that the log makes, as a parameter: a test puts a recorder, a fault or a power cut between. Results as in sys. */
-import { LOCK_EX, LOCK_NB, O_RDONLY, O_RDWR, close, fallocate, flock, offLoop, open, pread, pwrite } from '../../sys/index.js'
+import { LOCK_EX, LOCK_NB, O_RDONLY, O_RDWR, close, fallocate, fdatasync, flock, offLoop, open, pread, pwrite } from '../../sys/index.js'
 
 export interface LogIo {
   open(path: string, flags: number): number
@@ -10,6 +10,8 @@ export interface LogIo {
   /** In the tick: into the page cache. */
   pwrite(fd: number, buf: Uint8Array, at: number, length: number, offset: number): number
   fallocate(fd: number, offset: number, length: number): number
+  /** In the tick: whoever calls knows that it is short. */
+  fdatasyncNow(fd: number): number
   /** Off the loop. */
   fdatasync(fd: number): Promise<number>
   /** A checkpoint came to this step, and LMDB has nothing under way: a test copies the folder here. */
@@ -28,6 +30,7 @@ export const systemIo: LogIo = {
   pread,
   pwrite,
   fallocate: (fd, offset, length) => fallocate(fd, 0, offset, length),
+  fdatasyncNow: fdatasync,
   fdatasync: (fd) => offLoop.fdatasync(fd)
 }
 

@@ -36,6 +36,7 @@ export interface Log {
   /** 0, or a negative errno: then nothing can be said about what the file holds. */
   write(): number
   fdatasync(): Promise<number>
+  fdatasyncNow(): number
   /** Says beside the ring that so much is durable: 0, or a negative errno. It is itself durable with the next fdatasync. */
   mark(durableSeq: number): number
   /** What lies before is in LMDB, durably: its room is free. */
@@ -205,6 +206,7 @@ export function makeLog(io: LogIo, fd: number, header: LogHeader, start: LogPoin
       return 0
     },
     fdatasync: () => io.fdatasync(fd),
+    fdatasyncNow: () => io.fdatasyncNow(fd),
     mark: (durableSeq) => writeMark(io, fd, header, durableSeq),
     freeUpTo(address) {
       head = address

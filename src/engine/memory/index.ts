@@ -94,7 +94,7 @@ export function openMemory(options: MemoryOptions = {}): Engine {
   }
 
   async function checkpoint(): Promise<void> {
-    const ctx: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: undefined, traceId: 0 }
+    const ctx: Context = { uid: 0, gid: 0, pid: 0, groups: undefined, deadlineMs: Infinity, signal: undefined, traceId: 0, alone: false }
     hookContexts.add(ctx)
     for (const hook of hooks) await hook(ctx)
     checkpoints++

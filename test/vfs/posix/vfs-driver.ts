@@ -59,7 +59,7 @@ export function driveVfs(vfs: Vfs, { tick, close }: DriveOptions): Driver {
   const callerOf = (user: User): Caller => {
     let caller = callers.get(user.name)
     if (caller === undefined) {
-      const ctx: Context = { uid: user.uid, gid: user.gid, pid: 1, groups: user.groups, deadlineMs: Infinity, signal: undefined, traceId: 0 }
+      const ctx: Context = { uid: user.uid, gid: user.gid, pid: 1, groups: user.groups, deadlineMs: Infinity, signal: undefined, traceId: 0, alone: false }
       callers.set(user.name, (caller = { ctx, umask: 0 }))
     }
     return caller
