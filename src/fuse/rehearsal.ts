@@ -157,17 +157,17 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     const dir = node
     const files: number[] = []
     let goesOn = true
-    for (let i = 0; i < FILES; i++) {
+    for (let i = 0; i < FILES && goesOn; i++) {
       const file = await make(dir, `name-${i}`)
       files.push(file)
       if (i % 2 === 0) await write(file, 0)
       if (i % 4 === 0) await write(file, SMALL_BYTES)
       goesOn = await rest()
     }
-    await write(files[2], FAR) // numbers that need more than 31 bits
+    if (goesOn) await write(files[2], FAR) // numbers that need more than 31 bits
     goesOn &&= await append(files[1])
     for (let i = 0; i < JOURNALS && goesOn; i++) goesOn = await journal(dir, files[0])
-    await read(p.READDIRPLUS, dir, LISTING_BYTES)
+    if (goesOn) await read(p.READDIRPLUS, dir, LISTING_BYTES)
     for (let i = 0; i < FILES && goesOn; i++) {
       await ask(p.LOOKUP, dir, 0, `name-${i}`)
       await getattr(files[i])
