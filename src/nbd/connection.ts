@@ -67,6 +67,7 @@ export interface Connection {
 const IN_FLIGHT_MAX = 1024
 const IN_FLIGHT_BYTES_MAX = 64 * 1024 * 1024
 const UNSENT_BYTES_MAX = 16 * 1024 * 1024
+const SEND_AT_BYTES = 512 * 1024
 const OPTIONS_BYTES_MAX = 256 * 1024
 const HANDSHAKE_MS = 60_000
 /** A write of so many bytes that has not come whole is read straight to its place. */
@@ -194,6 +195,7 @@ export function makeConnection(wire: Wire, o: ConnectionOptions): Connection {
       // of an extended write without the flag nothing follows: it is refused, as a command that is not known
       if (request.type === CMD.WRITE) request.type = 0xffff
       serving!.handle(request, undefined)
+      if (outbox.unsentBytes >= SEND_AT_BYTES) flush() // the client takes it while we read the next, and the chunk is warm when it comes back
       return true
     }
     if (request.length > PAYLOAD_MAX_BYTES) {

@@ -8,7 +8,7 @@
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import type { Server, Socket } from 'node:net'
-import { close, duplicate, peerPid } from '../sys/index.js'
+import { close, duplicate, growSendBuffer, peerPid } from '../sys/index.js'
 import type { Clock, CoreHold } from '../sys/index.js'
 import { VolumeError } from '../volume/index.js'
 import type { OpenVolume, Volumes } from '../volume/index.js'
@@ -47,6 +47,8 @@ export interface Nbd {
 }
 
 const BACKLOG = 4096
+/** A large read's answer leaves in one call; an idle socket holds none of it. */
+const SEND_BYTES = 2 * 1024 * 1024
 const CLOSE_MS = 10_000
 const KEEP_ALIVE_MS = 60_000
 
@@ -65,6 +67,7 @@ export function openNbd(o: NbdOptions): Nbd {
     const original = (socket as unknown as { readonly _handle: { readonly fd: number } | null })._handle?.fd ?? -1
     const pid = peerPid(original)
     const who = pid !== undefined ? `pid ${pid} (NBD)` : `${socket.remoteAddress ?? 'a client'} (NBD)`
+    if (pid !== undefined) growSendBuffer(original, SEND_BYTES) // TCP grows its own
     if (socket.remoteAddress !== undefined) socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_MS)
     const fd = duplicate(original)
     socket.destroy() // the duplicate lives on

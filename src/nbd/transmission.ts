@@ -1,7 +1,7 @@
 /**
  * The transmission phase of one connection: requests in, replies out, out of order as they are done.
  *   - A read is made straight into the room of its reply; what is in memory is answered in the tick.
- *   - A write is answered when its bytes outlive the daemon, with FUA when they outlive a power cut. FLUSH covers all writes that were answered
+ *   - A write is answered when its bytes outlive the daemon (in the tick, if it went in place), with FUA when they outlive a power cut. FLUSH covers all writes that were answered
  *     before it came, on every connection: that is the promise of multi-conn.
  *   - Whatever cannot be is an NBD error with a sentence; only what is no request ends the connection.
  */
@@ -120,6 +120,22 @@ export function transmission(o: TransmissionOptions): Transmission {
     })
   }
 
+  const write = (r: Request, payload: Buffer): void => {
+    let answer
+    try {
+      answer = volume.write(r.offset, payload, 0, r.length)
+    } catch (e) {
+      o.release(payload)
+      return fail(r, e)
+    }
+    if (answer instanceof Promise || (r.flags & CMD_FLAG.FUA) !== 0) {
+      const kept = { ...r }
+      return later(kept, r.length, withFua(kept, Promise.resolve(answer)), payload)
+    }
+    o.release(payload)
+    done(r)
+  }
+
   const withFua = (r: Request, work: Promise<void>): Promise<void> => ((r.flags & CMD_FLAG.FUA) === 0 ? work : work.then(() => volume.flush()))
 
   const status = async (r: Request): Promise<void> => {
@@ -178,9 +194,10 @@ export function transmission(o: TransmissionOptions): Transmission {
       }
       const { type, offset, length } = request
       if (type === CMD.READ) return length === 0 ? emptyRead(request) : read(request)
+      if (payload !== undefined) return write(request, payload)
       const r = { ...request }
       switch (type) {
-        case CMD.WRITE: return later(r, length, payload === undefined ? Promise.resolve() : withFua(r, volume.write(offset, payload, 0, length)), payload)
+        case CMD.WRITE: return later(r, 0, withFua(r, Promise.resolve())) // of no bytes
         case CMD.FLUSH: return later(r, 0, volume.flush())
         case CMD.TRIM: return later(r, 0, withFua(r, volume.trim(offset, length)))
         case CMD.WRITE_ZEROES: return later(r, 0, withFua(r, volume.zero(offset, length, (r.flags & CMD_FLAG.NO_HOLE) !== 0 ? 'hold' : 'free')))

@@ -12,6 +12,7 @@ const libc = {
   recvmsg: bind<[number, Uint8Array, number]>('int64_t recvmsg(int fd, void *msg, int flags)'),
   fcntl: bind<[number, number, number]>('int fcntl(int fd, int command, int argument)'),
   getsockopt: bind<[number, number, number, Uint8Array, Uint8Array]>('int getsockopt(int fd, int level, int name, void *value, void *length)'),
+  setsockopt: bind<[number, number, number, Uint8Array, number]>('int setsockopt(int fd, int level, int name, void *value, uint32_t length)'),
   sendmsg: bind<[number, Uint8Array, number]>('int64_t sendmsg(int fd, void *msg, int flags)')
 }
 
@@ -59,6 +60,8 @@ export const sendFd = (socket: number, fd: number): number => result(libc.sendms
 
 const F_DUPFD_CLOEXEC = 1030
 const SO_PEERCRED = 17
+const SO_SNDBUF = 7
+const SO_SNDBUFFORCE = 32 // past the machine's limit: root's
 
 /** A second descriptor of the same socket, or the negative errno. */
 export const duplicate = (fd: number): number => result(libc.fcntl(fd, F_DUPFD_CLOEXEC, 0))
@@ -71,4 +74,11 @@ export function peerPid(fd: number): number | undefined {
   if (result(libc.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, length)) < 0) return undefined
   const pid = credentials.readInt32LE(0)
   return pid > 0 ? pid : undefined
+}
+
+/** How much of what is sent waits in the socket; as much as the machine allows. */
+export function growSendBuffer(fd: number, bytes: number): void {
+  const value = Buffer.alloc(4)
+  value.writeInt32LE(bytes, 0)
+  if (libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, value, 4) < 0) libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, value, 4)
 }

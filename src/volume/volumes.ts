@@ -62,8 +62,8 @@ export interface OpenVolume {
   /** Why it could not be changed now: another client writes, or took over. */
   readonly refusal: string | undefined
   read(offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<number>
-  /** The bytes must stay as they are until it resolves. */
-  write(offsetBytes: number, from: Uint8Array, at: number, lengthBytes: number): Promise<void>
+  /** In the tick where nothing but bytes in place changes. The bytes must stay as they are until it resolves. */
+  write(offsetBytes: number, from: Uint8Array, at: number, lengthBytes: number): MaybePromise<void>
   /** Gives space back; reads as zeros. */
   trim(offsetBytes: number, lengthBytes: number): Promise<void>
   /** Reads as zeros; `hold`: and its space is held. */
@@ -253,7 +253,11 @@ function handleOf(data: Data, engine: Engine, ctx: Context, volume: Shared, clie
       return refusalOf(volume, client)
     },
     read: (offset, length, into, at) => data.read(ctx, ino, NOW, offset, length, into, at),
-    write: (offset, from, at, length) => change(async () => data.write(ctx, ino, offset, from, at, length, QUIET)),
+    write(offset, from, at, length) {
+      take()
+      const answer = data.write(ctx, ino, offset, from, at, length, QUIET)
+      return answer instanceof Promise ? change(() => answer) : undefined
+    },
     trim: (offset, length) => change(() => data.punch(ctx, ino, offset, length, QUIET)),
     zero: (offset, length, space) => change(() => (space === 'free' ? data.punch(ctx, ino, offset, length, QUIET) : data.zero(ctx, ino, offset, length, true, QUIET))),
     layout: (offset, length, limit) => data.layout(ctx, ino, NOW, offset, length, limit),

@@ -60,16 +60,21 @@ test('groups that are ready are used before new ones', async () => {
   await store.close()
 })
 
-test('writes that follow nothing are written out together, 2 MiB at a time', async () => {
+test('writes that follow nothing are written out together, in steps of 2 MiB, 4 MiB and so on up to 16 MiB, until a sync', async () => {
   const { store, started, record } = await open(8)
   const [piece] = await store.allocate(ctx, { lengthBytes: 2 * GROUP_BYTES, area: 'large' })
   await record([piece])
   const units = 2 * GROUP_BYTES / UNIT_BYTES
-  for (let i = 0; i < 1536; i++) {
-    await store.write(ctx, piece.startBytes + (i * 797 % units) * UNIT_BYTES, new Uint8Array(UNIT_BYTES), 0, UNIT_BYTES)
-    if (i % 256 === 255) await turn()
+  const writeMib = async (mib: number): Promise<void> => {
+    for (let i = 0; i < mib * 256; i++) {
+      await store.write(ctx, piece.startBytes + (i * 797 % units) * UNIT_BYTES, new Uint8Array(UNIT_BYTES), 0, UNIT_BYTES)
+      if (i % 256 === 255) await turn()
+    }
   }
-  assert.equal(started.length, 3)
+  const starts = (mib: number): Promise<number> => writeMib(mib).then(() => started.length)
+  assert.deepEqual([await starts(2), await starts(4), await starts(7), await starts(1), await starts(16), await starts(40)], [1, 2, 2, 3, 4, 4])
   for (const { bytes } of started) assert.ok(bytes > GROUP_BYTES && bytes <= 2 * GROUP_BYTES)
+  await store.sync(ctx)
+  assert.equal(await starts(2), 5)
   await store.close()
 })

@@ -108,7 +108,7 @@ test('one writer: others read, and write after it has gone; who is taken over wr
   await second.write(4096, bytes, 0, 4096)
   assert.equal(second.refusal, undefined)
   assert.match(other.refusal ?? '', /written by one: .*--takeover\)\.$/)
-  await assert.rejects(other.write(0, bytes, 0, 4096), fails('EPERM'))
+  await assert.rejects(async () => other.write(0, bytes, 0, 4096), fails('EPERM'))
   await assert.rejects(other.trim(0, 4096), fails('EPERM'))
   await assert.rejects(other.zero(0, 4096, 'hold'), fails('EPERM'))
   assert.ok((await bytesOf(other, 0, 4096)).equals(bytes))
@@ -117,13 +117,13 @@ test('one writer: others read, and write after it has gone; who is taken over wr
   assert.equal(await pool.volumes.takeOver('v'), 'one')
   await late // it was on its way: it is done before the lease has gone
   await other.write(0, Buffer.alloc(4096, 2), 0, 4096)
-  await assert.rejects(one.write(0, bytes, 0, 4096), fails('EIO'))
-  await assert.rejects(second.write(0, bytes, 0, 4096), fails('EIO'))
+  await assert.rejects(async () => one.write(0, bytes, 0, 4096), fails('EIO'))
+  await assert.rejects(async () => second.write(0, bytes, 0, 4096), fails('EIO'))
   assert.ok((await bytesOf(other, 0, 4096)).equals(Buffer.alloc(4096, 2)))
   assert.equal((await pool.volumes.info('v')).writer, 'other')
 
   other.close()
-  await assert.rejects(one.write(0, bytes, 0, 4096), fails('EIO')) // nobody writes, and still
+  await assert.rejects(async () => one.write(0, bytes, 0, 4096), fails('EIO')) // nobody writes, and still
   one.close()
   second.close()
   const back = await pool.volumes.open('v', 'one')
@@ -153,7 +153,7 @@ test('a snapshot of a volume is read as it was, and gives EIO when it is gone', 
   assert.ok((await bytesOf(past)).equals(want))
   assert.deepEqual((await past.layout(0, 4096, 1)).map(({ kind }) => kind), ['hole'])
   assert.match(past.refusal ?? '', /is a snapshot/)
-  await assert.rejects(past.write(0, want, 0, 512), fails('EPERM'))
+  await assert.rejects(async () => past.write(0, want, 0, 512), fails('EPERM'))
   await engine.transact(rootContext, (tx) => tx.delete(snapshotKey(inode, 's')))
   await assert.rejects(bytesOf(past), fails('EIO'))
   past.close()

@@ -40,6 +40,8 @@ export interface FormatOptions {
 
 const WRITE_NOW_MAX_BYTES = 128 * 1024
 const WRITE_OUT_BYTES = 2 * 1024 * 1024
+/** The largest step of the write-out of scattered writes. */
+const SCATTERED_MAX_BYTES = 8 * WRITE_OUT_BYTES
 const STREAMS_MAX = 16
 const REAP_AFTER_MS = 1000
 
@@ -126,7 +128,7 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
   let syncing: Promise<void> | undefined // the one that runs
   let nextSync: Promise<void> | undefined // the one that starts after it: whoever asks now waits for this
   const inBackground = new Set<Promise<unknown>>()
-  const scattered = { bytes: 0, from: Infinity, to: 0, running: false }
+  const scattered = { bytes: 0, step: WRITE_OUT_BYTES, from: Infinity, to: 0, running: false }
   const streams: { end: number; started: number }[] = [] // most recent last
   let reaping: Timer | undefined // only while something waits to be free: an idle pool wakes nobody
 
@@ -141,6 +143,7 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
 
   async function syncNow(): Promise<void> {
     const before = dirtyBytes
+    scattered.step = WRITE_OUT_BYTES
     const rc = await file.sync()
     if (rc < 0) failed ??= `fdatasync of the space failed (errno ${-rc}); check the disk, then the pool`
     else {
@@ -207,14 +210,20 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
     } else if (i < 0) scatter(start, length)
   }
 
-  /** One after the other: the kernel looks at the whole range. */
+  /**
+   * One after the other: the kernel looks at the whole range. Each step is twice the one before: whoever writes on without a sync gets
+   * his pages written in larger and denser lots, and past SCATTERED_MAX_BYTES not before the sync, which finds them in order.
+   */
   function scatter(start: number, length: number): void {
+    const { step } = scattered
+    if (step > SCATTERED_MAX_BYTES) return
     scattered.bytes += length
     scattered.from = Math.min(scattered.from, start)
     scattered.to = Math.max(scattered.to, start + length)
-    if (scattered.bytes < WRITE_OUT_BYTES || scattered.running) return
+    if (scattered.bytes < step || scattered.running) return
     scattered.running = true
     void writeOut(scattered.from, scattered.to).finally(() => (scattered.running = false))
+    scattered.step = step * 2
     scattered.bytes = 0
     scattered.from = Infinity
     scattered.to = 0
