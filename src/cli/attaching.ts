@@ -5,23 +5,33 @@
  */
 import { spawnSync } from 'node:child_process'
 import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { Refusal } from '../pool/index.js'
 import { ERRNO, errnoOf } from '../sys/index.js'
 
 const LOSETUP_MS = 30_000
 
-/** /dev/loopN, or undefined. */
-export function attachedAt(file: string): string | undefined {
+/** Loop devices and the files under them. */
+function* loopDevices(): Generator<{ readonly device: string, readonly file: string }> {
   for (const name of readdirSync('/sys/block')) {
     if (!name.startsWith('loop')) continue
     try {
-      if (readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trimEnd() === file) return `/dev/${name}`
+      yield { device: `/dev/${name}`, file: readFileSync(`/sys/block/${name}/loop/backing_file`, 'utf8').trimEnd() }
     } catch {
       continue // not in use
     }
   }
+}
+
+/** /dev/loopN, or undefined. */
+export function attachedAt(file: string): string | undefined {
+  for (const loop of loopDevices()) if (loop.file === file) return loop.device
   return undefined
+}
+
+/** Volumes whose files lie in this folder and that are devices now. */
+export function attachedIn(folder: string): string[] {
+  return [...loopDevices()].filter(({ file }) => dirname(file) === folder).map(({ file }) => basename(file))
 }
 
 export function attach(file: string, name: string): string {

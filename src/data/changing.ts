@@ -11,7 +11,7 @@ import type { Piece } from '../store/index.js'
 import type { Content, ContentAfter, ContentEffects, FileRef } from './data.js'
 import { coverage, editMap } from './filemap.js'
 import type { Editor } from './filemap.js'
-import { freed, lend, settle, unlock, unsynced, weight, WHOLE, withLock } from './files.js'
+import { freed, isScattered, lend, settle, unlock, unsynced, weight, WHOLE, withLock } from './files.js'
 
 import type { File, Floor, Time } from './files.js'
 import { encodeTentative, tentativeKey } from './rows.js'
@@ -179,6 +179,10 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     settle(floor, file, more.logged, more.loose)
     if (tentativeRow && file.unsyncedSinceMs === Infinity) unsynced(floor, file)
     freed(floor, editor.freed)
+    if (isScattered(file) && !floor.scattered.has(file)) {
+      floor.scattered.add(file)
+      floor.onScattered()
+    }
     return content
   }, (e: unknown) => {
     file.inflight = undefined

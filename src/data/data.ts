@@ -57,6 +57,8 @@ export interface ContentEffects {
   /** Each of them moves only if it is still this one. */
   readonly since?: { readonly sec: number; readonly nsec: number } | undefined
   readonly killSuidgid: boolean
+  /** Bytes over bytes that lie in the store go there at once, also small ones that an fsync follows: what a disk does. */
+  readonly inPlace?: boolean
 }
 
 /** The time of a write that changed bytes only (times.ts), and the one that the inode has if nobody changed it since. */

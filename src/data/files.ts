@@ -108,6 +108,9 @@ export interface Floor {
   syncedStamp: number
   /** Some sync confirms what was written up to here: no younger bytes join a tentative range of it. */
   claimedStamp: number
+  /** Files with more extents than their bytes need; merging.ts. */
+  readonly scattered: Set<File>
+  onScattered: () => void
   /** Wakes the flush: there is work, or more than there should be. */
   onWork: () => void
   /** Writes in place under way: a snapshot waits for them, and they for it. */
@@ -119,7 +122,7 @@ export interface Floor {
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
     engine, store, clock, changeContent, readContent, files: new Map(), pasts: new Map(), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
-    stamp: 1, syncedStamp: 0, claimedStamp: 0, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
+    stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
 
@@ -130,6 +133,12 @@ const isPinned = (file: File): boolean =>
 
 export const needsWork = (file: File): boolean =>
   file.logged > 0 || file.loose > 0 || file.lent !== 0 || file.unsyncedSinceMs < Infinity || file.hasTentativeRow || file.owed !== undefined
+
+export const MERGED_BYTES = 1024 * 1024
+const SCATTERED_LEAST = 16
+
+/** It has more than one extent for MERGED_BYTES, and some more. */
+export const isScattered = ({ map: { exts }, content }: File): boolean => exts.length > SCATTERED_LEAST && exts.length > content!.sizeBytes / MERGED_BYTES
 
 export const weight = (file: File): number => file.map.exts.length + file.map.pends.length + FILE_ENTRIES
 

@@ -8,6 +8,7 @@ import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
 import { BACKGROUND, FILE_ENTRIES, makeFloor } from './files.js'
 import { dropHistory } from './forgetting.js'
+import { startMerging } from './merging.js'
 import { layout, read, seek } from './reading.js'
 import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
@@ -39,6 +40,7 @@ export function openData(options: DataOptions): Data {
   const floor = makeFloor(engine, store, clock, changeContent, readContent)
   floor.direct = { afterBytes: directAfterBytes, loggedBytes: flushBytes * 2 }
   const background = startBackground(floor, { flushAgeMs, flushBytes })
+  const merging = startMerging(floor)
   let closed: Promise<void> | undefined
   engine.onBeforeCheckpoint(async (ctx) => {
     if (closed === undefined) await background.flushAll({ ctx, ready: true }).catch(() => undefined) // what stays logged goes to the checkpoint as rows
@@ -95,6 +97,7 @@ export function openData(options: DataOptions): Data {
     status: () => ({ files: floor.files.size, ranges: floor.entries - floor.files.size * FILE_ENTRIES, loggedBytes: floor.loggedBytes, dirtyFiles: floor.dirty.size }),
     close() {
       closed ??= (async () => {
+        await merging.stop()
         await background.stop()
         floor.owingTimer?.stop()
         await background.flushAll({ ctx: BACKGROUND, ready: false }).catch(() => undefined) // what stays logged is in the engine

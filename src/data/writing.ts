@@ -105,6 +105,7 @@ function writeLoaded(floor: Floor, ctx: Context, file: File, offset: number | 'e
   const end = start + length
   if (end > FILE_MAX_BYTES) throw new PosixError('EFBIG')
   if (length === 0) return content!
+  if (effects.inPlace === true && isAllInPlace(floor, file, start, end) && mayOwe(floor, ctx, file, effects)) return writeBytes(floor, ctx, file, start, from, at, length, effects)
   const isSmall = length <= LOGGED_MAX_BYTES && !goesDirect(floor, file, start, length)
   if (map.exts.length === 0 && map.pends.length === 0 && Math.max(size, end) <= INLINE_MAX_BYTES) return writeInline(floor, ctx, file, start, from, at, length, effects)
   const isTentative = map.pends.length > 0 && touchesTentative(map, start, end)

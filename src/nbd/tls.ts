@@ -2,7 +2,7 @@
  * TLS for NBD: a folder of keys, as other NBD programs name them, and connections carried by node's own TLS.
  *   - server-cert.pem and server-key.pem: the server's certificate. With ca-cert.pem beside them a client must show a certificate that it signed.
  *   - keys.psk: lines NAME:HEX, one key for each client.
- *   - Both may be there: a client takes what it knows.
+ *   - One or the other: with both, who has no key could come with no certificate (a server cannot ask for one only of those who bring no key).
  * Each record is copied and encrypted: some tens of us a request more than in the clear.
  */
 import { readFileSync } from 'node:fs'
@@ -38,14 +38,15 @@ export function readTlsFolder(folder: string): TlsKeys {
   const keys = textOf(folder, 'keys.psk')
   if (cert === undefined && keys === undefined) throw new Error(`There is neither server-cert.pem nor keys.psk in ${folder}: put certificates (server-cert.pem, server-key.pem) or keys (keys.psk: NAME:HEX) there.`)
   if (cert !== undefined && key === undefined) throw new Error(`There is server-cert.pem in ${folder}, and no server-key.pem: put the key there.`)
+  if (cert !== undefined && keys !== undefined) throw new Error(`There are server-cert.pem and keys.psk in ${folder}: then neither would be demanded. Put them into two folders, and serve each at an address of its own.`)
   const psk = keys === undefined ? undefined : parseKeys(keys, folder)
   const options: TlsOptions = {
     handshakeTimeout: HANDSHAKE_MS, minVersion: 'TLSv1.2',
     ...(cert === undefined ? {} : { cert, key }),
-    ...(ca === undefined || cert === undefined ? {} : { ca, requestCert: psk === undefined, rejectUnauthorized: psk === undefined }),
+    ...(ca === undefined || cert === undefined ? {} : { ca, requestCert: true, rejectUnauthorized: true }),
     ...(psk === undefined ? {} : {
       pskCallback: (_socket: unknown, name: string) => psk.get(name) ?? null, // what is not known fails the handshake
-      ciphers: `${cert === undefined ? '' : 'HIGH:'}ECDHE-PSK-AES256-CBC-SHA384:ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256:PSK`,
+      ciphers: `ECDHE-PSK-AES256-CBC-SHA384:ECDHE-PSK-CHACHA20-POLY1305:DHE-PSK-AES256-GCM-SHA384:PSK-AES256-GCM-SHA384:PSK-AES128-GCM-SHA256:PSK`,
       maxVersion: 'TLSv1.2' as const
     })
   }

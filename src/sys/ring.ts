@@ -1,5 +1,5 @@
 /**
- * Reads and syncs that wait for a disk, through the kernel's io_uring: no thread of ours waits, and one system call hands over all
+ * Reads, large writes and syncs that wait for a disk, through the kernel's io_uring: no thread of ours waits, and one system call hands over all
  * that was asked in a tick.
  *   - A call resolves like those of `offLoop` (native.ts): its result >= 0 or the negative errno. Its buffer is held until then.
  *   - What is asked in one tick goes in at the end of its promise jobs. What the page cache holds is then answered at once.
@@ -29,6 +29,7 @@ const OFFSET_SQES = 0x10000000
 const OP_FSYNC = 3
 const FSYNC_DATASYNC = 1
 const OP_READ = 22
+const OP_WRITE = 23
 const ON_A_THREAD = 1 << 12 // IOSQE_ASYNC, in the second byte of opcode and flags
 const COPY_HERE_MAX_BYTES = 64 * 1024 // what is larger is copied by a thread of the kernel, not by ours
 
@@ -51,6 +52,11 @@ export interface Ring {
   fdatasync(fd: number): Promise<number>
   /** The same from a descriptor opened with O_DIRECT: the disk writes into the buffer, nobody copies. */
   readDirect(fd: number, into: Uint8Array, at: number, length: number, fileOffset: number): Promise<number>
+  /**
+   * Into the page cache, in parts, by threads of the kernel's (which takes writes to one file one after the other). Of a part that was cut short
+   * or failed what follows does not count: the bytes that are there from the first one on, or the first part's errno.
+   */
+  write(fd: number, from: Uint8Array, at: number, length: number, fileOffset: number, partBytes: number): Promise<number>
   /** Resolves what is done; answers how many. A look costs no system call. */
   reap(): number
 }
@@ -114,10 +120,24 @@ function serve(fd: number, q: Queues): Ring {
   const watch = watchReadable(fd, () => void setImmediate(woken)) // there promise jobs run right after (see events.ts)
   watch.unref()
 
-  function askRead(operation: number, target: number, buffer: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
+  /** A read or a write: by the operation. */
+  function askBytes(operation: number, target: number, buffer: Uint8Array, at: number, length: number, fileOffset: number): Promise<number> {
     if (at < 0 || length < 0 || at + length > buffer.length) throw new RangeError(`bytes ${at}+${length} of ${buffer.length}`)
     if (fileOffset < 0) return Promise.resolve(-ERRNO.EINVAL) // -1 would mean "where the descriptor stands"
     return ask(operation, target, buffer, addressOf(buffer) + at, length, fileOffset, 0)
+  }
+
+  async function writeParts(target: number, from: Uint8Array, at: number, length: number, fileOffset: number, partBytes: number): Promise<number> {
+    const parts: Promise<number>[] = []
+    for (let done = 0; done < length; done += partBytes) parts.push(askBytes(OP_WRITE | ON_A_THREAD, target, from, at + done, Math.min(partBytes, length - done), fileOffset + done))
+    const results = await Promise.all(parts)
+    let whole = 0
+    for (const [i, rc] of results.entries()) {
+      if (rc < 0) return i === 0 ? rc : whole
+      whole += rc
+      if (rc < Math.min(partBytes, length - i * partBytes)) break
+    }
+    return whole
   }
 
   function ask(operation: number, target: number, buffer: Uint8Array | undefined, address: number, length: number, fileOffset: number, flags: number): Promise<number> {
@@ -197,8 +217,9 @@ function serve(fd: number, q: Queues): Ring {
   }
 
   return {
-    read: (target, into, at, length, fileOffset) => askRead(length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, target, into, at, length, fileOffset),
-    readDirect: (target, into, at, length, fileOffset) => askRead(OP_READ, target, into, at, length, fileOffset),
+    read: (target, into, at, length, fileOffset) => askBytes(length > COPY_HERE_MAX_BYTES ? OP_READ | ON_A_THREAD : OP_READ, target, into, at, length, fileOffset),
+    readDirect: (target, into, at, length, fileOffset) => askBytes(OP_READ, target, into, at, length, fileOffset),
+    write: writeParts,
     fdatasync: (target) => ask(OP_FSYNC, target, undefined, 0, 0, 0, FSYNC_DATASYNC),
     reap
   }

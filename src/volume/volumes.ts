@@ -91,7 +91,7 @@ interface Shared {
   writer: Client | undefined
 }
 
-const QUIET: ContentEffects = { touch: undefined, killSuidgid: false }
+const QUIET: ContentEffects = { touch: undefined, killSuidgid: false, inPlace: true }
 
 export function openVolumes(parts: VolumeParts): Volumes {
   const { engine, tree, data, clock } = parts

@@ -161,6 +161,8 @@ test('TLS with certificates and with keys; who has none gets in nowhere', async 
     const withKey = (file: string): string[] => ['-c', `h.set_tls(nbd.TLS_REQUIRE); h.set_tls_psk_file("${file}"); h.set_tls_username("alice"); h.set_export_name("v"); h.connect_unix("${s.top}/psk.sock")`]
     assert.equal((await ok(nbdsh(...withKey(join(keys, 'keys.psk')), ...work))).trim(), 'True')
     assert.notEqual((await nbdsh(...withKey(join(s.top, 'wrong.psk')), ...work)).code, 0, 'the wrong key')
+    writeFileSync(join(certificates, 'keys.psk'), readFileSync(join(keys, 'keys.psk')))
+    assert.match((await s.ogee('nbd', s.pool, '--tls-dir', certificates, '--listen', `unix:${s.top}/x`)).err, /neither would be demanded/)
     assert.match((await s.ogee('nbd', s.pool, '--tls-dir', s.folder('empty'), '--listen', `unix:${s.top}/x`)).err, /neither server-cert\.pem nor keys\.psk/)
   } finally {
     await s.stop()
@@ -273,4 +275,19 @@ test('attached: a block device with ext4 on it, refused while in use, whole afte
     await s.ogee('volume', 'detach', s.pool, 'v')
     await s.stop()
   }
+})
+
+test('an attached volume keeps the daemon when the last mount goes, and umount says so', { skip: needsRoot }, async (t) => {
+  const { pool, dir, ogee, pid } = makePlace(t)
+  await ok(ogee('mount', pool, dir))
+  await ok(ogee('volume', 'create', pool, 'v', '--size', '1M'))
+  const daemon = await pid()
+  const device = (await ok(ogee('volume', 'attach', pool, 'v'))).trim()
+  t.after(() => run('losetup', ['-d', device]))
+  const { code, err } = await ogee('umount', dir)
+  assert.equal(code, 0)
+  assert.match(err, /volume v is attached\. It ends with `ogee volume detach .* v`/)
+  assert.ok(isAlive(daemon))
+  await ok(ogee('volume', 'detach', pool, 'v'))
+  await until(() => !isAlive(daemon), 'the daemon is gone')
 })

@@ -77,6 +77,18 @@ describe('the ring', { skip: ring === undefined ? 'this kernel gives us none' : 
     answers.forEach((rc, i) => assert.equal(rc, [0, -ERRNO.EBADF, 8][i % 3]))
   })
 
+  test('writes in parts: all of the bytes, an odd end, and an errno', async () => {
+    const target = join(dir, 'written')
+    const out = sys.check(sys.open(target, sys.O_RDWR | sys.O_CREAT, 0o600), 'open', target)
+    const length = 1_000_003
+    assert.equal(await ring!.write(out, bytes, 7, length, 100, 64 * 1024), length)
+    const back = Buffer.alloc(length)
+    assert.equal(sys.pread(out, back, 0, length, 100), length)
+    assert.ok(back.equals(bytes.subarray(7, 7 + length)))
+    assert.equal(await ring!.write(fd, bytes, 0, length, 0, 64 * 1024), -ERRNO.EBADF) // read-only
+    sys.close(out)
+  })
+
   test('buffers that only the ring knows outlive a collection', async () => {
     for (let round = 0; round < 8; round++) {
       forget()

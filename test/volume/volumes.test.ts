@@ -96,6 +96,21 @@ test('a volume is made, listed, resized, renamed and removed, and the pool is wh
   await isWhole(folder)
 })
 
+test('a write over what the volume has goes in place in the tick, small ones after a flush too', async (t) => {
+  const pool = await open(await folderFor(t))
+  await pool.volumes.create('v', 8 * MIB)
+  const volume = await pool.volumes.open('v', 'me')
+  await volume.write(0, Buffer.alloc(MIB, 1), 0, MIB)
+  await volume.flush()
+  for (const [offset, length] of [[0, 4096], [512, 512], [4000, 5000], [MIB - 4096, 4096]]) {
+    assert.equal(volume.write(offset, Buffer.alloc(length, 2), 0, length), undefined)
+    await volume.flush()
+  }
+  assert.ok(volume.write(MIB - 4096, Buffer.alloc(8192, 3), 0, 8192) instanceof Promise, 'in part over nothing')
+  volume.close()
+  await pool.close()
+})
+
 test('one writer: others read, and write after it has gone; who is taken over writes nothing more', async (t) => {
   const pool = await open(await folderFor(t))
   await pool.volumes.create('v', MIB)

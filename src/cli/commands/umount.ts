@@ -4,9 +4,11 @@
  *   - A mount whose daemon is dead is only taken off.
  */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Command } from 'commander'
 import { inspectFolder, Refusal } from '../../pool/index.js'
 import { systemClock } from '../../sys/index.js'
+import { attachedIn } from '../attaching.js'
 import { askStatus, askSync, watchClosed } from '../daemon/client.js'
 import type { ClosedWatch } from '../daemon/client.js'
 import { mountPointName } from '../locate.js'
@@ -50,11 +52,17 @@ async function umountOne(path: string, how: 'plain' | 'lazy'): Promise<void> {
     if (daemon === undefined || watch === undefined || pool === undefined) return
     const last = how === 'plain' && mountsOfDevice(readMounts(), mount.device).length === 0
     if (last && await begins(watch)) return await afterLast(pool, daemon.pid, watch)
-    if (last) note(`${dir} is unmounted, but its daemon goes on: the pool is in use from another mount namespace.`)
+    if (last) note(whyItGoesOn(dir, pool))
     await Promise.race([askSync(pool), watch.closed]) // mounted elsewhere, or kept by open files: what was written is safe
   } finally {
     watch?.stop()
   }
+}
+
+function whyItGoesOn(dir: string, pool: string): string {
+  const volumes = attachedIn(join(pool, 'volumes'))
+  if (volumes.length === 0) return `${dir} is unmounted, but its daemon goes on: the pool is in use from another mount namespace.`
+  return `${dir} is unmounted, but its daemon goes on: volume ${volumes.join(', ')} is attached. It ends with \`ogee volume detach ${pool} ${volumes[0]}\`.`
 }
 
 /** Whether the daemon saw its last mount go. */
