@@ -83,6 +83,7 @@ const damages: readonly { readonly what: string; readonly does: (aim: Aim) => vo
   { what: 'another depth', does: ({ all, treeAt }) => void all.writeUInt16LE(3, treeAt + 6), says: /wrong kind/ },
   { what: 'an empty table that has rows', does: ({ all, treeAt }) => void all.fill(0xff, treeAt + 40, treeAt + 48), says: /impossible depth/ },
   { what: 'first pages out of turn', does: ({ all }) => void all.writeUInt32LE(all.readUInt32LE(152) + 4, 152), says: /contradict each other/ },
+  { what: 'more pages than a file could have', does: ({ all }) => [0, PAGE].forEach((at) => all.writeUInt32LE(1e6, at + 148)), says: /shorter than the pages in it/ },
   { what: 'fewer pages than there are', does: ({ all }) => [0, PAGE].forEach((at) => all.writeUInt32LE(10, at + 144)), says: /says what cannot be|there are 11/ }
 ]
 

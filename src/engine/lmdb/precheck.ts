@@ -55,11 +55,8 @@ export function precheck(path: string, purpose: 'make' | 'read' | 'write'): void
   if (purpose === 'make') return
   const fd = openSync(data, purpose === 'write' ? 'r+' : 'r')
   try {
-    const { lastPage, pageBytes } = looked(fd, data)
-    const bytes = (lastPage + 1) * pageBytes
-    const missing = Math.max(0, lastPage + 1 - Math.floor(fstatSync(fd).size / pageBytes))
-    if (missing > FREE_PAGES_MAX) throw damaged(`${data} is shorter than the pages in it`)
-    if (missing > 0 && purpose === 'write') ftruncateSync(fd, bytes) // so that a page which is missing after all is an error of LMDB's, not a SIGBUS
+    const meta = looked(fd, data)
+    if (missingPages(fd, meta) > 0 && purpose === 'write') ftruncateSync(fd, (meta.lastPage + 1) * meta.pageBytes) // so that a page which is missing after all is an error of LMDB's, not a SIGBUS
   } finally {
     closeSync(fd)
   }
@@ -92,8 +89,12 @@ function newestMeta(fd: number, data: string): MetaPage {
   const isInTurn = newest.transaction === 0 || (newest.transaction === old.transaction + 1 && even.transaction % 2 === 0)
   const isAlike = even.pageBytes === odd.pageBytes && even.free.flags === odd.free.flags && even.tables.flags === odd.tables.flags
   if (!isInTurn || !isAlike || old.lastPage > newest.lastPage) throw damaged(`The first pages of ${data} contradict each other`)
+  if (missingPages(fd, newest) > FREE_PAGES_MAX) throw damaged(`${data} is shorter than the pages in it`)
   return newest
 }
+
+/** Those behind the file's end. */
+const missingPages = (fd: number, { lastPage, pageBytes }: MetaPage): number => Math.max(0, lastPage + 1 - Math.floor(fstatSync(fd).size / pageBytes))
 
 /** The root of each tree: without it an opening would end the process. */
 const LEVELS_LOOKED_AT = 1
@@ -139,7 +140,7 @@ function walked(fd: number, data: string): readonly string[] {
   try {
     return walkPages(data, newestMeta(fd, data)).wrong
   } catch (e) {
-    if (e instanceof EngineError && e.code === 'ENGINE_ROWS_DAMAGED') return [e.message.replace(ADVICE, '')]
+    if (e instanceof EngineError) return [e.message.replace(ADVICE, '')]
     throw e
   }
 }
