@@ -9,7 +9,7 @@
  *     key are exactly those from (H, key, 0x00) to (H, key, 0x01).
  * A row has at most one history row per snapshot; a read at an old view costs one scan of one row.
  */
-import { viewOf, get64, set64 } from '../sys/index.js'
+import { viewOf, get64, PosixError, set64 } from '../sys/index.js'
 import type { Key, KeyedRow, MaybePromise, Reader, Tx } from '../engine/index.js'
 
 export const HISTORY_KIND = 'H'
@@ -57,6 +57,7 @@ export function encodePast(birth: number, death: number, bytes: Uint8Array): Uin
 }
 
 export function decodePast({ key, row }: KeyedRow): Past {
+  if (row.bytes.length < HEADER_BYTES || row.bytes[0] !== HISTORY_VERSION) throw new PosixError('EIO', `a row of history is damaged: ${Buffer.from(key, 'latin1').toString('hex')}`)
   const v = viewOf(row.bytes)
   return {
     key: key.slice(1, key.length - BIRTH_CHARS),

@@ -54,6 +54,7 @@ export function decodeChange(bytes: Uint8Array): Change {
   const v = viewOf(bytes)
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   const nameEnd = HEAD_BYTES + v.getUint16(40, true)
+  if (nameEnd + v.getUint16(42, true) > bytes.length) throw damaged('a record of the change log')
   return {
     kind,
     ino: get64(v, 8),
