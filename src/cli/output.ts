@@ -25,9 +25,13 @@ export const sayAll = (part: string | Uint8Array): Promise<void> => new Promise(
 /** On stderr: what happens, for people; scripts read stdout. */
 export const note = (text: string): void => { process.stderr.write(`ogee: ${text}\n`) }
 
+/** Of names that others chose: no line breaks, nothing that a terminal obeys. */
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g
+export const visible = (text: string): string => text.replace(CONTROL, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+
 /** The one sentence for whatever was thrown. */
 export function sentence(e: unknown): string {
-  if (e instanceof Refusal) return e.message
+  if (e instanceof Refusal) return visible(e.message)
   const text = e instanceof Error ? (CHECKS ? (e.stack ?? e.message) : e.message) : String(e)
   return `${text} (unexpected: OGEE_CHECK=1 shows where)`
 }

@@ -37,6 +37,9 @@ export function refusalOf(e: unknown, folder: string): unknown {
     case ERRNO.EACCES:
     case ERRNO.EPERM:
       return new Refusal('denied', `No permission for pool ${folder}${ownerText(folder)}: become its owner, or use a folder of your own.`)
+    case ERRNO.ENAMETOOLONG:
+    case ERRNO.ELOOP:
+      return new Refusal('usage', `The name ${folder.slice(0, 80)}${folder.length > 80 ? '...' : ''} is too long, or leads in circles: choose another one.`)
     case ERRNO.ENOTDIR:
       return new Refusal('not-a-pool', `${folder} is not a folder: name a folder for the pool.`)
     case ERRNO.EIO:
@@ -99,7 +102,11 @@ export function inspectFolder(folder: string): FolderState {
 export function makeFolder(folder: string): void {
   try {
     if (inspectFolder(folder) === 'absent') {
-      mkdirSync(folder, { mode: 0o700 })
+      try {
+        mkdirSync(folder, { mode: 0o700 })
+      } catch (e) {
+        throw errnoOf(e) === ERRNO.ENOENT ? new Refusal('missing', `The folder ${folder} cannot be made there: put the pool elsewhere.`) : e
+      }
       syncFolder(dirname(folder))
     }
     accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK)

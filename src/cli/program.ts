@@ -1,0 +1,55 @@
+/**
+ * The commands of `ogee`, put together. Nothing is printed for an error and nothing ends the process here: main.ts says it in one sentence.
+ */
+import { Command } from 'commander'
+import { version } from './output.js'
+
+type Add = (program: Command) => void
+/** Where each command is: only the one that was called is loaded. In the order of the help. */
+const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
+  mount: async () => (await import('./commands/mount.js')).addMount,
+  umount: async () => (await import('./commands/umount.js')).addUmount,
+  status: async () => (await import('./commands/status.js')).addStatus,
+  df: async () => (await import('./commands/df.js')).addDf,
+  format: async () => (await import('./commands/format.js')).addFormat,
+  grow: async () => (await import('./commands/grow.js')).addGrow,
+  snapshot: async () => (await import('./commands/snapshot.js')).addSnapshot,
+  subvolume: async () => (await import('./commands/subvolume.js')).addSubvolume,
+  volume: async () => (await import('./commands/volume.js')).addVolume,
+  nbd: async () => (await import('./commands/nbd.js')).addNbd,
+  fsck: async () => (await import('./commands/fsck.js')).addFsck,
+  doctor: async () => (await import('./commands/doctor.js')).addDoctor,
+  sync: async () => (await import('./commands/sync.js')).addSync,
+  install: async () => (await import('./commands/install.js')).addInstall
+}
+
+function makeProgram(commands: readonly Add[]): Command {
+  const program = new Command('ogee')
+    .description('Ogee: a low-latency file system and block store that lives in one folder.')
+    .version(`ogee ${version()}`, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .helpCommand('help [command]', 'print help for a command')
+    .showHelpAfterError(false)
+    .exitOverride()
+    .configureOutput({ outputError: () => {} }) // one sentence, printed below
+    .addHelpText('after', `
+Examples:
+  ogee mount /srv/pool /mnt     the folder /srv/pool holds the pool (made on first use), /mnt shows its files
+  ogee status /mnt              who serves it, how full it is
+  ogee umount /mnt              returns when everything is durable
+
+Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
+  for (const add of commands) add(program)
+  const quieten = (command: Command): void => {
+    command.exitOverride().configureOutput({ outputError: () => {} }).showHelpAfterError(false)
+    command.commands.forEach(quieten)
+  }
+  program.commands.forEach(quieten)
+  return program
+}
+
+/** With the command that was called; with all of them if that is none. */
+export async function programFor(called: string | undefined): Promise<Command> {
+  const commands = Object.hasOwn(COMMANDS, called ?? '') ? [COMMANDS[called!]] : Object.values(COMMANDS)
+  return makeProgram(await Promise.all(commands.map((load) => load())))
+}
