@@ -1,14 +1,16 @@
 /**
  * The long form of the tests that take things away, and of programs that try everything:
- * npx tsx bench/soak/index.ts simulated|mounted|kill|fsstress|fsx [--count N] [--seed N] [--program FILE] [--sets NAMES]
+ * npx tsx bench/soak/index.ts simulated|mounted|kill|flips|fsstress|fsx [--count N] [--seed N] [--program FILE] [--sets NAMES]
  *   simulated  whole pools on a simulated machine, three generations each, cut (test/powercut/history.test.ts)
  *   mounted    pools on a disk of our own in another process, cut (test/powercut/mounted.test.ts)
  *   kill       kill -9 of real daemons under git, SQLite, PostgreSQL and fio (test/programs/killing.ts)
+ *   flips      one bit of a whole pool flipped: mounted, checked, repaired, mounted again (test/pool/flips.ts)
  *   fsstress   kill -9 of a real daemon under fsstress (--program) of xfstests (fsstress.ts)
  *   fsx        fsx (--program) of xfstests, --count operations (100,000) with each of 3 seeds for each set of options (fsx.ts)
  * Stops at the first broken promise and prints its seed; prints what was tried in any case. Exit 1 if something was broken.
  */
 import { parseArgs } from 'node:util'
+import { flipPools } from '../../test/pool/flips.js'
 import { cutMounted } from '../../test/powercut/mounted.js'
 import { cutSimulated } from '../../test/powercut/simulation.js'
 import { killPrograms } from '../../test/programs/killing.js'
@@ -19,8 +21,8 @@ const { values, positionals } = parseArgs({ allowPositionals: true, options: {
   count: { type: 'string' }, seed: { type: 'string' }, program: { type: 'string' }, sets: { type: 'string' }
 } })
 const [what] = positionals
-const KINDS = ['simulated', 'mounted', 'kill', 'fsstress', 'fsx']
-const COUNTS: Readonly<Record<string, number>> = { kill: 500, fsstress: 200, fsx: 100_000 }
+const KINDS = ['simulated', 'mounted', 'kill', 'flips', 'fsstress', 'fsx']
+const COUNTS: Readonly<Record<string, number>> = { kill: 500, flips: 400, fsstress: 200, fsx: 100_000 }
 const seed = Number(values.seed ?? 1)
 const SECONDS = 8
 const CUTS_OF_A_RECORDING = 250
@@ -39,6 +41,11 @@ async function soak(): Promise<readonly string[]> {
   const count = Number(values.count ?? COUNTS[what] ?? 5000)
   const report = (text: string): void => void console.log(text)
   const done = (): number => (total['cuts'] ?? 0) + (total['deaths'] ?? 0)
+  if (what === 'flips') {
+    const flipped = await flipPools({ count, seed, report })
+    console.log(JSON.stringify(flipped.tried))
+    return flipped.wrong
+  }
   if (what === 'kill') return killPrograms({ count, seed, report })
   if (what === 'fsstress') return killFsstress({ program: values.program!, count, seed, report })
   if (what === 'fsx') {
