@@ -4,7 +4,7 @@
  */
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { decodeAsk, encodeAsk } from '../../src/cli/volume-asks.js'
+import { decodeAsk, encodeAsk } from '../../src/cli/volume-query.js'
 import { decodePast, encodePast, historyKey } from '../../src/data/history.js'
 import { decodeExtent, decodePending, encodeExtent, encodePending, extentKey, newLoggedRow, pendingKey } from '../../src/data/rows.js'
 import { EngineError } from '../../src/engine/index.js'
