@@ -117,6 +117,8 @@ export interface Data {
   hasUnsynced(ino: number): boolean
   /** Runs a transaction that takes a snapshot: everything written before it is confirmed, and nothing is overwritten in place meanwhile. */
   quiesce<T>(ctx: Context, fn: () => Promise<T>): Promise<T>
+  /** The file becomes what a view shows, the newest that shows it. In small transactions: nobody may use the file meanwhile, and after a crash it is begun again. */
+  restore(ctx: Context, ino: number, view: View, effects: ContentEffects): Promise<void>
   /** Removes rows of history, which no view shows any more, and gives back what they held: one transaction. */
   dropHistory(ctx: Context, keys: readonly Key[]): Promise<void>
   /** Moves logged bytes to the store now. */

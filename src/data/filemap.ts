@@ -161,6 +161,8 @@ export interface Editor {
   /** Takes extents of [from, to) away without freeing: their units are put back by the caller. */
   liftExtents(from: number, to: number): Extent[]
   addExtent(off: number, piece: Piece, birth: number, unwritten: boolean): void
+  /** A logged range that was in history. Nothing is pending there. */
+  putBack(pending: Pending): void
   writeRows(tx: Tx): void
 }
 
@@ -388,6 +390,10 @@ export function editMap(base: FileMap, ino: number, epoch: number, newestSnapsho
       for (let done = 0; done < e.len; done += EXTENT_MAX_BYTES) parts.push(partOfExtent(e, e.off + done, Math.min(e.off + e.len, e.off + done + EXTENT_MAX_BYTES)))
       list.splice(at, gone, ...parts)
       for (const p of parts) extRows.set(p.off, p)
+    },
+    putBack(pending) {
+      join()
+      insertPending(pending)
     },
     writeRows(tx) {
       for (const [off, e] of extRows) {

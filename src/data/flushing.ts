@@ -242,7 +242,7 @@ export async function flush(floor: Floor, pass: Pass, files: readonly File[]): P
   let failed: unknown
   try {
     for (const file of files) {
-      if (file.logged === 0 || file.flushing) continue
+      if (file.logged === 0 || file.flushing || floor.restoring.has(file.ino)) continue
       if (bytes >= PASS_BYTES) {
         isMore = true
         break

@@ -10,6 +10,7 @@ import { BACKGROUND, FILE_ENTRIES, makeFloor } from './files.js'
 import { dropHistory } from './forgetting.js'
 import { startMerging } from './merging.js'
 import { layout, read, seek } from './reading.js'
+import { restore } from './restoring.js'
 import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
 import { settleTimes } from './times.js'
@@ -89,6 +90,7 @@ export function openData(options: DataOptions): Data {
         return fn()
       })
     },
+    restore: (ctx, ino, view, effects) => restore(floor, ctx, ino, view, effects),
     dropHistory: (ctx, keys) => dropHistory(floor, ctx, keys),
     flush: () => background.flushAll({ ctx: BACKGROUND, ready: false }),
     reclaimStep: (ctx, ino) => reclaimStep(floor, ctx, ino),

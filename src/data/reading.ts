@@ -16,6 +16,7 @@ import type { Extent, FileMap, Pending } from './filemap.js'
 import { BACKGROUND, beginRead, endRead, fileOf, loaded, scanAll } from './files.js'
 import type { File, Floor, Past, Seen } from './files.js'
 import { decodePast, HISTORY_KIND } from './history.js'
+import { restored } from './restoring.js'
 import { decodeExtent, decodePending, EXTENT_KIND, PENDING_KIND, rowsFrom } from './rows.js'
 
 
@@ -48,6 +49,15 @@ function seenAt(floor: Floor, ino: number, view: View): MaybePromise<Seen> {
 }
 
 async function lookAt(floor: Floor, ino: number, view: View): Promise<Seen> {
+  for (;;) {
+    await restored(floor, ino, view)
+    const before = floor.restorings
+    const seen = await lookOnce(floor, ino, view)
+    if (before === floor.restorings) return seen
+  }
+}
+
+async function lookOnce(floor: Floor, ino: number, view: View): Promise<Seen> {
   const content = await floor.readContent(BACKGROUND, ino, view)
   if (content.inline !== undefined || content.allocatedBytes === 0) return { content, map: EMPTY_MAP }
   const pends = await rowsAt(floor, PENDING_KIND, ino, view, decodePending)

@@ -16,6 +16,7 @@
  *   O     (O, session u64, ino u64)          v   inode without links that a session still holds (open-unlinked, unnamed)
  *   R     (R, ino u64, parent u64, place u64) v  reverse link: one per link of a file but its home, which the inode names
  *   S     (S)                                v   the pool's: second copy of its superblock, pool/superblock.ts
+ *   U     (U, domain u64)                    v   the domain is being rolled back to an epoch
  *   V     (V, name)                         v   volume: the inode that holds its bytes
  *   W     (W, domain u64)                    v   a snapshot was removed: history holds rows that nobody needs any more
  *   X     (X, ino u64, name)                 v   extended attribute
@@ -37,6 +38,7 @@ const DOMAIN = 0x4d // M
 const SNAPSHOT = 0x4e // N
 const ORPHAN = 0x4f // O
 const SWEEP = 0x57 // W
+const ROLLBACK = 0x55 // U
 
 export const INODE_KIND = 'I'
 export const DIRECTORY_KIND = 'G'
@@ -81,6 +83,7 @@ export const VOLUMES_END: Key = 'W'
 export const volumeKey = (name: string): Key => VOLUMES_FROM + name
 export const volumeName = (key: Key): string => key.slice(1)
 export const sweepKey = (domain: number): Key => numbered(SWEEP, domain)
+export const rollbackKey = (domain: number): Key => numbered(ROLLBACK, domain)
 export const xattrKey = (ino: number, name: string): Key => numbered(XATTR, ino) + name
 /** All of an inode's xattrs lie from here to xattrsFrom(ino + 1); a directory's entries and an inode's links likewise. */
 export const xattrsFrom = (ino: number): Key => numbered(XATTR, ino)

@@ -13,6 +13,7 @@ import type { Key, MaybePromise, Reader, Tx } from '../engine/index.js'
 import type { View } from '../data/index.js'
 import type { ChangedInodes } from './changed.js'
 import type { Domain, Snapshot } from './rows.js'
+import type { Rollback, Younger } from './rollback.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
 import type { MadeSubvolume } from './subvolumes.js'
 
@@ -164,6 +165,11 @@ export interface Tree {
   snapshotNamed(r: Reader, domain: number, name: string): MaybePromise<Snapshot | undefined>
   /** Oldest first. */
   snapshots(r: Reader, domain: number): MaybePromise<readonly NamedSnapshot[]>
+  /** Decides that a volume becomes what a snapshot shows. ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots). */
+  rollBack(tx: Tx, domain: number, name: string, younger: Younger): MaybePromise<Rollback>
+  /** What was decided and is not done. */
+  rollbacksWanted(r: Reader): MaybePromise<readonly Rollback[]>
+  rollbackDone(tx: Tx, domain: number): void
   sweepsWanted(r: Reader): MaybePromise<readonly Sweep[]>
   sweepDone(tx: Tx, sweep: Sweep): MaybePromise<void>
   /** Of the next `limit` rows of history those that no snapshot needs. Once needless, always needless. */

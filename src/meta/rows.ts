@@ -119,6 +119,15 @@ export function encodeSweep(epoch: number): Uint8Array {
 
 export const decodeSweep = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'a mark of a removed snapshot'), 9)
 
+/** U: the epoch that the domain goes back to. */
+export function encodeRollback(epoch: number): Uint8Array {
+  const bytes = new Uint8Array(17)
+  set64(head(bytes, 0), 9, epoch)
+  return bytes
+}
+
+export const decodeRollback = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'a mark of a rollback'), 9)
+
 /** O: why an inode without links is still there. */
 export const UNLINKED = 0
 export const UNNAMED = 1

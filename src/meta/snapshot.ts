@@ -11,7 +11,7 @@ import { decodePast, HISTORY_KIND, NOW } from '../data/index.js'
 import { checkName, fail } from './access.js'
 import { encodeChange } from './events.js'
 import { decodeInode } from './inode.js'
-import { domainKey, firstNumber, INODE_KIND, inodeKey, nameBehind, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
+import { domainKey, firstNumber, INODE_KIND, inodeKey, nameBehind, rollbackKey, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
 import type { Op } from './meta.js'
 import { readInode } from './read.js'
 import { decodeSnapshot, domainOfRow, encodeDomain, encodeSnapshot, encodeSweep } from './rows.js'
@@ -25,30 +25,32 @@ export interface NamedSnapshot extends Snapshot {
 
 const PAGE_ROWS = 256
 
-function* domainNow(tx: Reader, domain: number): Steps<Domain> {
+export function* domainNow(tx: Reader, domain: number): Steps<Domain> {
   const row = yield* wait(tx.get(domainKey(domain)))
   if (row === undefined) throw fail('ENOENT')
   return domainOfRow(domain, row)
 }
 
-/** Its epoch: the view to read it at. ENOENT (no such domain), EEXIST. */
+/** Its epoch: the view to read it at. ENOENT (no such domain), EEXIST, EBUSY (it is being rolled back). */
 export function* snapshot(tx: Tx, op: Op, domain: number, name: string): Steps<number> {
   checkName(name)
   const { epoch, root } = yield* domainNow(tx, domain)
   const key = snapshotKey(domain, name)
   if ((yield* wait(tx.get(key))) !== undefined) fail('EEXIST')
+  if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
   tx.put(key, encodeSnapshot({ epoch, sec: op.now.sec, nsec: op.now.nsec }))
   tx.put(domainKey(domain), encodeDomain({ domain, epoch: epoch + 1, newestSnapshot: epoch, root }))
   tx.change(encodeChange({ kind: 'snapshot', ino: root, name }))
   return epoch
 }
 
-/** The name goes at once, what it alone held in the background. Answers its epoch. ENOENT. */
+/** The name goes at once, what it alone held in the background. Answers its epoch. ENOENT, EBUSY (the domain is being rolled back). */
 export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<number> {
   const { epoch, root } = yield* domainNow(tx, domain)
   const key = snapshotKey(domain, name)
   const row = yield* wait(tx.get(key))
   if (row === undefined) throw fail('ENOENT')
+  if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
   const gone = decodeSnapshot(row.bytes).epoch
   const others = (yield* snapshotsOf(tx, domain)).filter((s) => s.epoch !== gone)
   tx.delete(key)

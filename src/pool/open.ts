@@ -204,6 +204,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     const volumes = openVolumes({ engine, tree, data, clock, removed: (ino) => vfs.reclaim(ino) })
     const snapshots = openSnapshots({ engine, tree, data, clock })
     closers.push(() => snapshots.stop())
+    await snapshots.recover(backgroundContext())
     if (options.vfs.readOnly !== true) snapshots.start()
     const { sizeBytes } = space.status()
     if (sizeBytes > superblock.sizeBytes) { // it grew, and the power went before the superblock knew
@@ -212,7 +213,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     }
     await keepCopy(engine, superblock)
     options.seams?.opened?.({ engine, data, store, vfs })
-    const ofEpochs = { engine, tree, snapshots, removed: (ino: number) => vfs.reclaim(ino) }
+    const ofEpochs = { engine, tree, snapshots, volumes, removed: (ino: number) => vfs.reclaim(ino) }
     return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), diffs: poolDiffs({ engine, tree, data }), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts

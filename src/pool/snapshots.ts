@@ -3,11 +3,13 @@
  */
 import { NOW } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
-import type { Tree } from '../meta/index.js'
+import type { Tree, Younger } from '../meta/index.js'
 import { bytesOf, listNode, parseNamed, textOf } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
 import { PosixError, rootContext } from '../sys/index.js'
 import type { ErrnoName } from '../sys/index.js'
+import { VolumeError } from '../volume/index.js'
+import type { Volumes } from '../volume/index.js'
 import { poolNames } from './names.js'
 import type { Domain } from './names.js'
 import { Refusal } from './refusal.js'
@@ -37,6 +39,8 @@ export interface PoolSnapshots {
   /** Of one domain ('/' or a path). */
   list(of: string): Promise<readonly SnapshotLine[]>
   remove(snapshot: string): Promise<{ readonly touched: Touched }>
+  /** Of a volume: it becomes what the snapshot shows. Answers the names of younger snapshots, which went. */
+  rollBack(snapshot: string, younger: Younger): Promise<{ readonly removed: readonly string[] }>
   /** What removed snapshots held has been given back. */
   settle(): Promise<void>
 }
@@ -57,6 +61,7 @@ interface Parts {
   readonly engine: Engine
   readonly tree: Tree
   readonly snapshots: Snapshots
+  readonly volumes: Volumes
   /** An inode lost its last name: it is to be reclaimed. */
   removed(ino: number): void
 }
@@ -68,6 +73,15 @@ async function saying<T>(what: Partial<Record<ErrnoName, () => Refusal>>, act: (
   } catch (e) {
     const known = e instanceof PosixError ? what[e.code] : undefined
     throw known === undefined ? e : known()
+  }
+}
+
+/** What a volume refuses, as a pool says it. */
+async function refusing<T>(act: () => Promise<T>): Promise<T> {
+  try {
+    return await act()
+  } catch (e) {
+    throw e instanceof VolumeError ? new Refusal(e.reason, e.message) : e
   }
 }
 
@@ -111,7 +125,7 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
   }
 }
 
-export function poolSnapshots({ engine, tree, snapshots }: Parts): PoolSnapshots {
+export function poolSnapshots({ engine, tree, snapshots, volumes }: Parts): PoolSnapshots {
   const names = poolNames({ engine, tree })
 
   async function named(text: string): Promise<Domain & { readonly name: string }> {
@@ -127,6 +141,7 @@ export function poolSnapshots({ engine, tree, snapshots }: Parts): PoolSnapshots
     async create(text) {
       const { name, ...at } = await named(text)
       const epoch = await saying({
+        EBUSY: () => new Refusal('in-use', `Volume ${at.path} is being rolled back: try again when that is done.`),
         EEXIST: () => new Refusal('exists', `There is a snapshot ${text} already: choose another name, or remove it first (\`ogee snapshot rm\`).`),
         ENAMETOOLONG: () => new Refusal('usage', 'A snapshot\'s name has at most 255 bytes: choose a shorter one.'),
         ENOSPC: () => new Refusal('full', 'The pool has too little space to keep what is being written apart from a snapshot: free some, or enlarge the pool (`ogee grow`).')
@@ -140,8 +155,23 @@ export function poolSnapshots({ engine, tree, snapshots }: Parts): PoolSnapshots
     },
     async remove(text) {
       const { name, ...at } = await named(text)
-      await saying({ ENOENT: () => new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`) }, () => snapshots.remove(rootContext, at.domain, name))
+      await saying({
+        ENOENT: () => new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`),
+        EBUSY: () => new Refusal('in-use', `Volume ${at.path} is being rolled back: try again when that is done.`)
+      }, () => snapshots.remove(rootContext, at.domain, name))
       return { touched: { parent: listNode(at.root), name } }
+    },
+    async rollBack(text, younger) {
+      const { name, ...at } = await named(text)
+      if (at.path.startsWith('/')) throw new Refusal('usage', `${at.path} is a folder, and only volumes are rolled back: copy what you need out of ${at.path === '/' ? '' : at.path}/.snapshots/${textOf(name)}.`)
+      const list = await snapshots.list(rootContext, at.domain)
+      const since = list.slice(list.findIndex((s) => s.name === name) + 1).map((s) => textOf(s.name))
+      await saying({
+        ENOENT: () => new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`),
+        ENOTEMPTY: () => new Refusal('exists', `Volume ${at.path} has snapshots that are younger than ${text}: ${since.join(', ')}. Rolling back removes them: add --force if they may go.`),
+        EBUSY: () => new Refusal('in-use', `Volume ${at.path} is being rolled back: try again when that is done.`)
+      }, () => refusing(() => volumes.whileClosed(at.path, 'roll it back', () => snapshots.rollBack(rootContext, at.domain, name, younger))))
+      return { removed: since }
     },
     settle: () => snapshots.settle()
   }

@@ -9,7 +9,8 @@ import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Data } from '../data/index.js'
-import type { Inode, MadeSubvolume, Op, Tree } from '../meta/index.js'
+import type { Inode, MadeSubvolume, Op, Tree, Younger } from '../meta/index.js'
+import { goOnRollingBack, rollBack } from './rollback.js'
 import { startSweeper } from './sweep.js'
 
 export interface SnapshotInfo {
@@ -26,10 +27,14 @@ export interface Snapshots {
   list(ctx: Context, domain: number): Promise<readonly SnapshotInfo[]>
   /** ENOENT. */
   remove(ctx: Context, domain: number, name: string): Promise<void>
+  /** A volume becomes what a snapshot shows. ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots, and they are not to be removed). */
+  rollBack(ctx: Context, domain: number, name: string, younger: Younger): Promise<void>
   /** A directory that is a domain of its own, new or in the place of an empty one. As mkdir; ENOTEMPTY, EBUSY. */
   makeSubvolume(ctx: Context, parent: number, name: string): Promise<MadeSubvolume>
   /** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots). Its inode is to be reclaimed. */
   removeSubvolume(ctx: Context, parent: number, name: string): Promise<Inode>
+  /** Ends what an earlier daemon left half done of volumes. */
+  recover(ctx: Context): Promise<void>
   /** Goes on with what an earlier daemon left. */
   start(): void
   /** Everything that removed snapshots held has been given back when this resolves. */
@@ -68,6 +73,10 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       await engine.sync(ctx)
       sweeper.wake()
     },
+    async rollBack(ctx, domain, name, younger) {
+      await rollBack(parts, ctx, domain, name, younger)
+      sweeper.wake()
+    },
     async makeSubvolume(ctx, parent, name) {
       const op = opOf(ctx)
       const made = await engine.transact(ctx, async (tx) => tree.makeSubvolume(tx, op, parent, name, 0o755, await tree.takeInodeNumbers(tx, 1)))
@@ -88,6 +97,7 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
         }
       }
     },
+    recover: (ctx) => goOnRollingBack(parts, ctx),
     start: () => sweeper.wake(),
     settle: () => sweeper.settle(),
     stop: () => sweeper.stop()

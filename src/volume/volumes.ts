@@ -48,6 +48,8 @@ export interface Volumes {
   remove(name: string): Promise<void>
   /** NAME, or NAME@SNAPSHOT to read it as it was. `client` names who asks ("pid 12 over nbd"): handles of one client are one writer. */
   open(name: string, client: string): Promise<OpenVolume>
+  /** Does something to a volume that nobody may have open meanwhile; `what` says it to who has it open. */
+  whileClosed<T>(name: string, what: string, fn: (ino: number) => Promise<T>): Promise<T>
   /** Fences the writer; answers who that was. */
   takeOver(name: string): Promise<string | undefined>
 }
@@ -96,6 +98,7 @@ const QUIET: ContentEffects = { touch: undefined, killSuidgid: false, inPlace: t
 export function openVolumes(parts: VolumeParts): Volumes {
   const { engine, tree, data, clock } = parts
   const shared = new Map<number, Shared>()
+  const kept = new Map<number, string>() // whom nobody may open or change now, and why
   const ctx = backgroundContext()
 
   const op = (): Op => {
@@ -108,6 +111,10 @@ export function openVolumes(parts: VolumeParts): Volumes {
     const ino = await tree.volume(engine.reader(ctx), name)
     if (ino === undefined) throw missing(name)
     return ino
+  }
+  const refuseKept = (name: string, ino: number): void => {
+    const why = kept.get(ino)
+    if (why !== undefined) throw new VolumeError('in-use', `Volume ${name} cannot be used while you ${why}: try again when that is done.`)
   }
 
   const infoOf = async (name: string, ino: number): Promise<VolumeInfo> => {
@@ -141,6 +148,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
     async resize(name, sizeBytes, cut) {
       checkVolumeSize(sizeBytes)
       const ino = await inoOf(name)
+      refuseKept(name, ino)
       const before = await infoOf(name, ino)
       if (sizeBytes < before.sizeBytes) {
         if (cut === 'keep') throw new VolumeError('usage', `Volume ${name} has ${before.sizeBytes} bytes, and a smaller one loses what lies behind ${sizeBytes}: make what is on it smaller first, then add --shrink.`)
@@ -166,6 +174,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
 
     async remove(name) {
       const ino = await inoOf(name)
+      refuseKept(name, ino)
       const open = shared.get(ino)
       if (open !== undefined) throw inUse(name, open, 'remove it')
       const removing = op()
@@ -184,6 +193,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
       if (at >= 0) return openPast(parts, ctx, name, await inoOf(name), asked.slice(at + 1))
       const ino = await inoOf(name)
       const { sizeBytes } = await infoOf(name, ino)
+      refuseKept(name, ino)
       let volume = shared.get(ino)
       if (volume === undefined) shared.set(ino, (volume = { ino, name, sizeBytes, clients: new Map(), writer: undefined }))
       let client = volume.clients.get(who)
@@ -194,6 +204,19 @@ export function openVolumes(parts: VolumeParts): Volumes {
         throw missing(name)
       }
       return handleOf(data, engine, ctx, volume, client, () => leave(shared, volume, client))
+    },
+
+    async whileClosed(name, what, fn) {
+      const ino = await inoOf(name)
+      refuseKept(name, ino)
+      const open = shared.get(ino)
+      if (open !== undefined) throw inUse(name, open, what)
+      kept.set(ino, what)
+      try {
+        return await fn(ino)
+      } finally {
+        kept.delete(ino)
+      }
     },
 
     async takeOver(name) {

@@ -8,8 +8,8 @@ import { decodeChange, encodeChange, KINDS } from '../../src/meta/events.js'
 import { halfSipHash, nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { dentryKey, directoryKey, domainKey, firstNumber, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, secondNumber, snapshotKey, sweepKey, volumeKey, xattrKey } from '../../src/meta/keys.js'
-import { decodeDentry, decodeNextIno, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
+import { dentryKey, directoryKey, domainKey, firstNumber, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, volumeKey, xattrKey } from '../../src/meta/keys.js'
+import { decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
 import { expectErrno } from './pools.js'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -33,6 +33,7 @@ describe('keys', () => {
     assert.equal(keyHex(xattrKey(7, 'user.a')), '580000000000000007' + keyHex('user.a'))
     assert.equal(keyHex(snapshotKey(1, 'x')), '4e000000000000000178')
     assert.equal(keyHex(sweepKey(2)), '570000000000000002')
+    assert.equal(keyHex(rollbackKey(3)), '550000000000000003')
     assert.equal(keyHex(historyKey('I\u0001', 0x102)), '4849010000000000000102')
   })
 
@@ -76,6 +77,8 @@ describe('values', () => {
     const domain = encodeDomain({ domain: 4, epoch: 3, newestSnapshot: 2, root: 1 })
     assert.equal(hex(domain), '01' + '0000000000000000' + '0300000000000000' + '0200000000000000' + '0100000000000000')
     assert.deepEqual(domainOfRow(4, { bytes: domain, decoded: undefined }), { domain: 4, epoch: 3, newestSnapshot: 2, root: 1 })
+    assert.equal(hex(encodeRollback(0x0807)), '01' + '0000000000000000' + '0708000000000000')
+    assert.equal(decodeRollback(encodeRollback(9)), 9)
     const snapshot = encodeSnapshot({ epoch: 5, sec: -1, nsec: 6 })
     assert.equal(hex(snapshot), '01' + '0000000000000000' + '0500000000000000' + 'ffffffffffffffff' + '06000000')
     assert.deepEqual(decodeSnapshot(snapshot), { epoch: 5, sec: -1, nsec: 6 })

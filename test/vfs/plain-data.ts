@@ -172,6 +172,7 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
     hurry: (ino) => void data.hurried.add(ino),
     quiesce: (_ctx, fn) => fn(),
     flush: () => Promise.resolve(),
+    restore: () => Promise.reject(new PosixError('EOPNOTSUPP')),
     dropHistory: (ctx, keys) => engine.transact(ctx, (tx) => keys.forEach((key) => tx.delete(key))),
     status: () => ({ files: files.size, ranges: 0, loggedBytes: 0, dirtyFiles: 0 }),
     syncAll: (ctx) => engine.sync(ctx),

@@ -1,4 +1,4 @@
-/** `ogee snapshot`: takes, lists and removes snapshots of the tree and of subvolumes, while the pool is mounted or not. */
+/** `ogee snapshot`: takes, lists and removes snapshots of the tree, of subvolumes and volumes, and rolls volumes back, while the pool is mounted or not. */
 import Table from 'cli-table3'
 import type { Command } from 'commander'
 import type { DiffLine, SnapshotLine } from '../../pool/index.js'
@@ -10,13 +10,14 @@ import { PLAIN_TABLE, say, sayAll } from '../output.js'
 interface Flags {
   readonly json?: boolean
   readonly wait?: boolean
+  readonly force?: boolean
 }
 const POOL = "the pool's folder, or where it is mounted"
 const SNAPSHOT = '/@NAME of the whole tree, /path@NAME of a subvolume, VOLUME@NAME of a volume'
 
 export const addSnapshot = (program: Command): void => {
   const group = program.command('snapshot')
-    .summary('take, list and remove snapshots')
+    .summary('take, list and remove snapshots, and go back to one')
     .description('A snapshot shows the tree as it was: in a mount it is the folder .snapshots/NAME of the tree or subvolume, read-only.\nTaking one costs nothing; it holds the space of what changes or goes afterwards.')
     .addHelpText('after', '\nExamples:\n  ogee snapshot create /srv/pool /@monday\n  ls /mnt/.snapshots/monday\n  ogee snapshot rm /srv/pool /@monday')
   group.command('create').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT>', SNAPSHOT)
@@ -28,6 +29,20 @@ export const addSnapshot = (program: Command): void => {
   group.command('diff').argument('<POOL|DIR>', POOL).argument('<A>', 'a snapshot, or a path or volume as it is now').argument('<B>', 'another of the same')
     .summary('show what changed from A to B').description('Shows what changed from A to B: paths (+ added, - removed, > renamed, ~ modified), or the ranges of a volume.\nWhat is compared with how it is now may change meanwhile.')
     .option('--json', 'print JSON, a line for each change').action(diff)
+  group.command('rollback').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT>', 'VOLUME@NAME')
+    .summary('a volume becomes what a snapshot shows; what was written since then is lost')
+    .option('--force', 'also if there are younger snapshots: they are removed').option('--json', 'print JSON').action(rollback)
+}
+
+async function rollback(path: string, snapshot: string, flags: Flags): Promise<void> {
+  const { pool } = locate(path)
+  const younger = flags.force === true ? 'remove' : 'refuse'
+  const { removed } = await onPool(pool, () => askCall(pool, 'snapshot/rollback', { of: snapshot, younger }, (f) => f.RolledBack), async (p) => {
+    const done = await p.snapshots.rollBack(snapshot, younger)
+    return { removed: [...done.removed] }
+  })
+  if (flags.json === true) return say(JSON.stringify({ snapshot, removed }))
+  say(`${snapshot.slice(0, snapshot.lastIndexOf('@'))} is what ${snapshot} shows.${removed.length === 0 ? '' : ` Removed: ${removed.join(', ')}.`}`)
 }
 
 async function create(path: string, snapshot: string, flags: Flags): Promise<void> {

@@ -53,6 +53,7 @@ export const SnapshotList = z.object({ snapshots: z.array(SnapshotForm) })
 export const SubvolumeMade = z.object({ path: z.string() })
 export const SubvolumeList = z.object({ subvolumes: z.array(z.object({ path: z.string(), snapshots: z.number() })) })
 export const SnapshotRemoved = z.object({ removed: z.literal(true) })
+export const RolledBack = z.object({ removed: z.array(z.string()) })
 /** `reason` of a Refusal. */
 export const Failure = z.object({ error: z.string(), reason: z.string().optional() })
 export const Closing = z.union([z.object({ closing: z.literal(true) }), z.object({ closed: z.literal(true) }), Failure])

@@ -16,6 +16,10 @@ export const snapshotCalls = ({ snapshots, subvolumes }: Pool, door: Door): Call
     if (query.get('wait') !== null) await snapshots.settle()
     return { removed: true }
   },
+  async 'snapshot/rollback'(query) {
+    const { removed } = await snapshots.rollBack(query.get('of') ?? '', query.get('younger') === 'remove' ? 'remove' : 'refuse')
+    return { removed: [...removed] }
+  },
   async 'subvolume/create'(query) {
     const { path, touched } = await subvolumes.create(query.get('path') ?? '')
     await door.changed(touched.parent, touched.name)

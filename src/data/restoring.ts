@@ -1,0 +1,93 @@
+/**
+ * A file becomes again what a view shows: what is younger goes, and what it replaced comes back out of history.
+ *   - The view is the newest that shows the file: its rows are the current ones born by then, and rows of history. They do not overlap.
+ *   - Small transactions, and it may begin anew after any of them. In this order: younger ranges go (their units are free: no view
+ *     shows them), then extents come back, then logged bytes over them, then the sizes. Until then the file is nobody's to read:
+ *     the caller keeps others out, and this keeps the flush out.
+ *   - Whoever looks at a view of the file waits: a row that leaves history between two scans would be found nowhere.
+ */
+import type { Context } from '../sys/index.js'
+import type { KeyedRow } from '../engine/index.js'
+import { commit, exclusively } from './changing.js'
+import { NOW } from './data.js'
+import type { ContentEffects, View } from './data.js'
+import { fileOf, loaded } from './files.js'
+import type { File, Floor } from './files.js'
+import { decodePast, HISTORY_KIND } from './history.js'
+import { decodeExtent, decodePending, EXTENT_KIND, PENDING_KIND, rowsFrom } from './rows.js'
+
+/** Ranges of one transaction. */
+const RANGES_MAX = 512
+const QUIET: ContentEffects = { touch: undefined, killSuidgid: false }
+
+export async function restore(floor: Floor, ctx: Context, ino: number, view: View, effects: ContentEffects): Promise<void> {
+  while (floor.restoring.has(ino)) await floor.restoring.get(ino)
+  let done = (): void => undefined
+  floor.restoring.set(ino, new Promise((resolve) => (done = resolve)))
+  floor.restorings++
+  try {
+    const file = fileOf(floor, ino)
+    while (await step(floor, file, () => dropYounger(floor, ctx, file, view)));
+    for (const kind of [EXTENT_KIND, PENDING_KIND]) {
+      let behind: string | undefined = HISTORY_KIND + rowsFrom(kind, ino)
+      while (behind !== undefined) behind = await step(floor, file, () => bringBack(floor, ctx, file, view, kind, behind!))
+    }
+    const then = await floor.readContent(ctx, ino, view)
+    await step(floor, file, () => commit(floor, ctx, file, { effects }, () => ({ sizeBytes: then.sizeBytes, durableSizeBytes: then.sizeBytes, inline: then.inline })))
+  } finally {
+    floor.restoring.delete(ino)
+    done()
+  }
+}
+
+async function step<T>(floor: Floor, file: File, fn: () => Promise<T>): Promise<T> {
+  await floor.clock.sleep(0) // others' requests come first
+  return exclusively(floor, file, async () => {
+    if (file.content === undefined) await loaded(floor, file)
+    file.cuts++ // a flush that began before gives up
+    return fn()
+  })
+}
+
+/** Whether it did something. */
+async function dropYounger(floor: Floor, ctx: Context, file: File, view: View): Promise<boolean> {
+  const { exts, pends } = file.map
+  const youngExts = exts.filter((e) => e.birth > view).slice(0, RANGES_MAX)
+  const youngPends = pends.filter((p) => p.birth > view).slice(0, RANGES_MAX)
+  if (youngExts.length + youngPends.length === 0) return false
+  await commit(floor, ctx, file, { effects: QUIET }, (editor, tx, _ref, before) => {
+    for (const { off, len } of youngPends) editor.dropPending(tx, off, off + len)
+    for (const { off, len } of youngExts) editor.dropExtents(tx, off, off + len)
+    return { sizeBytes: before.sizeBytes, durableSizeBytes: before.sizeBytes, keepInline: true }
+  })
+  return true
+}
+
+/** The next rows of history that the view shows; where to go on, undefined at the end. */
+async function bringBack(floor: Floor, ctx: Context, file: File, view: View, kind: string, behind: string): Promise<string | undefined> {
+  const found: readonly KeyedRow[] = await floor.engine.reader(ctx).scan({ from: `${behind}\u0000`, to: HISTORY_KIND + rowsFrom(kind, file.ino + 1), limit: RANGES_MAX })
+  const shown = found.filter((row) => {
+    const past = decodePast(row)
+    return past.birth <= view && past.death > view
+  })
+  if (shown.length > 0) {
+    await commit(floor, ctx, file, { effects: QUIET }, (editor, tx, _ref, before) => {
+      for (const row of shown) {
+        const past = decodePast(row)
+        tx.delete(row.key)
+        if (kind === PENDING_KIND) editor.putBack(decodePending(past.key, past.bytes))
+        else {
+          const { off, start, len, birth, unwritten } = decodeExtent(past.key, past.bytes)
+          editor.addExtent(off, { startBytes: start, lengthBytes: len }, birth, unwritten)
+        }
+      }
+      return { sizeBytes: before.sizeBytes, inline: undefined }
+    })
+  }
+  return found.length < RANGES_MAX ? undefined : found[found.length - 1].key
+}
+
+/** Resolves when no view of the file is in motion. */
+export async function restored(floor: Floor, ino: number, view: View): Promise<void> {
+  if (view !== NOW) while (floor.restoring.has(ino)) await floor.restoring.get(ino)
+}

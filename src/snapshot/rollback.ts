@@ -1,0 +1,37 @@
+/**
+ * Rolling a volume back to a snapshot. The decision is one transaction, while nothing is written; what was written since then is
+ * undone in small ones, and after a crash the next opening goes on before anybody sees the volume.
+ * Costs what was changed since the snapshot, whatever the volume holds.
+ */
+import type { Clock, Context } from '../sys/index.js'
+import type { Engine } from '../engine/index.js'
+import type { ContentEffects, Data } from '../data/index.js'
+import type { Rollback, Tree, Younger } from '../meta/index.js'
+
+interface Parts {
+  readonly engine: Engine
+  readonly tree: Tree
+  readonly data: Data
+  readonly clock: Clock
+}
+
+/** ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots). The caller keeps others out of the volume. */
+export async function rollBack(parts: Parts, ctx: Context, domain: number, name: string, younger: Younger): Promise<void> {
+  const { engine, tree, data } = parts
+  const decided = await data.quiesce(ctx, () => engine.transact(ctx, (tx) => tree.rollBack(tx, domain, name, younger)))
+  await undo(parts, ctx, decided)
+}
+
+/** What an earlier daemon decided and did not end. */
+export async function goOnRollingBack(parts: Parts, ctx: Context): Promise<void> {
+  for (const decided of await parts.tree.rollbacksWanted(parts.engine.reader(ctx))) await undo(parts, ctx, decided)
+}
+
+async function undo({ engine, tree, data, clock }: Parts, ctx: Context, { domain, root, epoch }: Rollback): Promise<void> {
+  const touch = { sec: 0, nsec: 0 }
+  clock.realtime(touch)
+  const effects: ContentEffects = { touch, killSuidgid: false }
+  await data.restore(ctx, root, epoch, effects)
+  await engine.transact(ctx, (tx) => tree.rollbackDone(tx, domain))
+  await engine.sync(ctx)
+}
