@@ -9,8 +9,9 @@ import { readWorks } from './reads.js'
 import { statWorks } from './stat.js'
 import { treeWorks } from './tree.js'
 import { writeWorks } from './writes.js'
+import { volumeWorks } from './volumes.js'
 import type { Work } from '../work.js'
 
 export const works: readonly Work[] = [
-  ...statWorks, ...nameWorks, ...treeWorks, ...listingWorks, ...readWorks, ...writeWorks, ...programWorks, postgresWork, ...daemonWorks, ...nbdWorks,
+  ...statWorks, ...nameWorks, ...treeWorks, ...listingWorks, ...readWorks, ...writeWorks, ...programWorks, postgresWork, ...daemonWorks, ...nbdWorks, ...volumeWorks,
 ]

@@ -3,7 +3,8 @@
  *   - A range is merged if extents cover all of it, none of them with zeros only or needed by a snapshot, and nothing is pending over them.
  *   - Its bytes are written again as one tentative range, as a write of the same bytes over a snapshot would be: until a sync has confirmed it the
  *     extents below stay as they are, and a power cut falls back on them. So it is safe at every step, and waits for no sync of its own.
- *   - It runs TICK_BYTES a tick, only in ticks in which nobody else wrote, and not where the store has no run that is long enough. A whole look
+ *   - It runs TICK_BYTES a tick, only in ticks in which nobody else wrote, not where the store has no run that is long enough, and not where less than an
+ *     eighth of it is free: what is replaced is given back only after the next sync. A whole look
  *     that found nothing to do is not made again before the file has a quarter more extents.
  */
 import { errnoOf, PosixError } from '../sys/index.js'
@@ -39,9 +40,14 @@ export function startMerging(floor: Floor): Merging {
     merged = 0
   }
 
+  const hasRoom = (): boolean => {
+    const { freeBytes, sizeBytes } = floor.store.status()
+    return freeBytes >= sizeBytes / 8
+  }
+
   async function tick(): Promise<void> {
-    const isQuiet = floor.stamp === stampBefore && floor.loggedBytes === 0
-    for (let left = isQuiet ? TICK_BYTES : 0; left > 0 && !stopped;) {
+    const mayRun = floor.stamp === stampBefore && floor.loggedBytes === 0 && hasRoom()
+    for (let left = mayRun ? TICK_BYTES : 0; left > 0 && !stopped;) {
       const [file] = scattered
       if (file === undefined) break
       if (!isWorth(file)) {

@@ -1,0 +1,75 @@
+/**
+ * Volumes beside themselves and beside files: ten of them against one, and PostgreSQL on ext4 on an attached volume against ext4 on a loop device over
+ * a plain file of the disk.
+ */
+import { fileURLToPath } from 'node:url'
+import type { Place, Tools, Work } from '../work.js'
+import { postgresWork } from './postgres.js'
+
+const ogee = process.env['OGEE_BIN'] ?? fileURLToPath(new URL('../../bin/ogee', import.meta.url))
+const TEN = 10
+const names = Array.from({ length: TEN }, (_, i) => `ten${i}`)
+const socketOf = (tools: Tools): string => `${tools.scratch}/ten.sock`
+
+/** Requests a second of all jobs together: one on each volume. */
+async function rate(tools: Tools, volumes: readonly string[], rw: string, iodepth: number, size: string): Promise<number> {
+  const said = await tools.run('fio', '--name=global', '--ioengine=nbd', '--thread', '--bs=4k', `--rw=${rw}`, `--iodepth=${iodepth}`, `--size=${size}`, '--randrepeat=0', '--time_based',
+    `--runtime=${tools.size(2, 5, 20)}`, '--output-format=json', ...volumes.flatMap((name) => [`--name=${name}`, `--uri=nbd+unix:///${name}?socket=${socketOf(tools)}`]))
+  const { jobs } = JSON.parse(said.slice(said.indexOf('{'))) as { jobs: { read: { iops: number }, write: { iops: number } }[] }
+  return jobs.reduce((sum, { read, write }) => sum + read.iops + write.iops, 0)
+}
+
+const sizeMib = (tools: Tools): number => tools.size(24, 96, 400)
+
+const ten = (rw: 'randread' | 'randwrite'): Work => ({
+  name: `nbd-ten-${rw.slice(4)}s`, title: `NBD: 4K random ${rw.slice(4)}s, queue depth 130: one volume's rate, by that of ten together`, unit: 'x', better: 'less', goals: [{ atMost: 1 }], peers: ['ogee'],
+  refusal: (tools) => tools.run('which', 'fio').then(() => undefined, () => 'needs fio (test/install.sh)'),
+  async prepare({ dir }, tools) {
+    for (const name of names) await tools.run(ogee, 'volume', 'create', dir, name, '--size', `${sizeMib(tools)}M`)
+    await tools.run(ogee, 'nbd', dir, '--listen', `unix:${socketOf(tools)}`)
+    for (const name of names) await tools.run('fio', '--name=fill', '--ioengine=nbd', `--uri=nbd+unix:///${name}?socket=${socketOf(tools)}`, '--thread', '--rw=write', '--bs=1m', `--size=${sizeMib(tools)}m`)
+  },
+  async round(_place, tools) {
+    const one = await rate(tools, names.slice(0, 1), rw, 13 * TEN, `${sizeMib(tools)}m`)
+    const all = await rate(tools, names, rw, 13, `${sizeMib(tools)}m`)
+    return { value: one / all, ops: one + all, more: { 'one 1/s': one, 'ten 1/s': all } }
+  },
+  async leave({ dir }, tools) {
+    await tools.run(ogee, 'nbd', dir, '--stop')
+    for (const name of names) await tools.run(ogee, 'volume', 'rm', dir, name)
+  }
+})
+
+const devices = new Map<string, string>()
+const mountOf = ({ peer }: Place, tools: Tools): string => `${tools.scratch}/ext4-${peer}`
+const onExt4 = (place: Place, tools: Tools): Place => ({ ...place, dir: mountOf(place, tools) })
+
+const pgbench: Work = {
+  ...postgresWork, name: 'pgbench-volume', title: 'pgbench on ext4, on an attached volume; on a loop device over a file', goals: [{ rate: 0.8, of: 'disk' }], peers: ['ogee', 'disk'],
+  async prepare(place, tools) {
+    const { dir, peer } = place
+    let device: string
+    if (peer === 'ogee') {
+      await tools.run(ogee, 'volume', 'create', dir, 'pg', '--size', '1G')
+      device = await tools.run(ogee, 'volume', 'attach', dir, 'pg')
+    } else {
+      await tools.run('truncate', '-s', '1G', `${dir}/image`)
+      device = await tools.run('losetup', '--find', '--show', `${dir}/image`)
+    }
+    devices.set(peer, device.trim())
+    await tools.run('mkfs.ext4', '-q', '-E', 'lazy_itable_init=0,lazy_journal_init=0', device.trim())
+    await tools.run('mkdir', '-p', mountOf(place, tools))
+    await tools.run('mount', device.trim(), mountOf(place, tools))
+    await postgresWork.prepare!(onExt4(place, tools), tools)
+  },
+  round: (place, tools, n) => postgresWork.round(onExt4(place, tools), tools, n),
+  async leave(place, tools) {
+    await postgresWork.leave!(onExt4(place, tools), tools)
+    await tools.run('umount', mountOf(place, tools))
+    if (place.peer !== 'ogee') return void await tools.run('losetup', '-d', devices.get(place.peer)!)
+    await tools.run(ogee, 'volume', 'detach', place.dir, 'pg')
+    await tools.run(ogee, 'volume', 'rm', place.dir, 'pg')
+  }
+}
+
+export const volumeWorks: readonly Work[] = [ten('randread'), ten('randwrite'), pgbench]
