@@ -15,6 +15,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   grow: async () => (await import('./commands/grow.js')).addGrow,
   snapshot: async () => (await import('./commands/snapshot.js')).addSnapshot,
   subvolume: async () => (await import('./commands/subvolume.js')).addSubvolume,
+  export: async () => (await import('./commands/export.js')).addExport,
+  import: async () => (await import('./commands/export.js')).addImport,
   volume: async () => (await import('./commands/volume.js')).addVolume,
   nbd: async () => (await import('./commands/nbd.js')).addNbd,
   fsck: async () => (await import('./commands/fsck.js')).addFsck,

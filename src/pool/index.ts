@@ -1,4 +1,6 @@
 // src/pool/index.ts: a pool as a whole: its folder, superblock and lock, and the floors below put together.
+export { fileImage } from './images.js'
+export type { PoolImages } from './images.js'
 export type { DiffLine, PoolDiffs } from './comparing.js'
 export { Refusal } from './refusal.js'
 export type { Reason } from './refusal.js'

@@ -28,6 +28,8 @@ import { Refusal } from './refusal.js'
 import { keepCopy, makeUuid, readSuperblock, SIZE_MIN_BYTES, writeSuperblock } from './superblock.js'
 import { poolDiffs } from './comparing.js'
 import type { PoolDiffs } from './comparing.js'
+import { poolImages } from './images.js'
+import type { PoolImages } from './images.js'
 import { poolSnapshots, poolSubvolumes } from './snapshots.js'
 import type { PoolSnapshots, PoolSubvolumes } from './snapshots.js'
 import { defaultSizeBytes, grownSize } from './size.js'
@@ -100,6 +102,7 @@ export interface Pool {
   readonly snapshots: PoolSnapshots
   readonly subvolumes: PoolSubvolumes
   readonly diffs: PoolDiffs
+  readonly images: PoolImages
   status(): Promise<PoolStatus>
   /** Everything that was answered so far is durable. */
   sync(): Promise<void>
@@ -214,7 +217,8 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     await keepCopy(engine, superblock)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, volumes, removed: (ino: number) => vfs.reclaim(ino) }
-    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), diffs: poolDiffs({ engine, tree, data }), closers })
+    const images = poolImages({ uuid: superblock.uuid, engine, tree, data, store, clock, snapshots, subvolumes: poolSubvolumes(ofEpochs), volumes, removed: ofEpochs.removed })
+    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), diffs: poolDiffs({ engine, tree, data }), images, closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -233,10 +237,11 @@ interface Assembled {
   readonly snapshots: PoolSnapshots
   readonly subvolumes: PoolSubvolumes
   readonly diffs: PoolDiffs
+  readonly images: PoolImages
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, diffs, closers }: Assembled): Pool {
+function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, diffs, images, closers }: Assembled): Pool {
   let superblock = atOpen
   let closing: Promise<void> | undefined
   return {
@@ -249,6 +254,7 @@ function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, vol
     snapshots,
     subvolumes,
     diffs,
+    images,
     async status() {
       const { usedBytes, freeBytes, freeExtents } = store.status()
       const { sizeBytes } = superblock

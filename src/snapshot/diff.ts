@@ -16,6 +16,9 @@ import { numberSet } from './number-set.js'
 
 export type Aspect = 'content' | 'mode' | 'owner' | 'flags' | 'times' | 'xattrs'
 
+/** Says of what an imported snapshot is the image (exporting.ts): no part of what it shows. */
+export const ORIGIN_XATTR = 'trusted.ogee.origin'
+
 export interface PathChange {
   readonly change: 'added' | 'removed' | 'renamed' | 'modified'
   /** Byte strings that begin with '/': below the domain's root. */
@@ -124,7 +127,7 @@ export async function xattrsAt({ engine, tree }: ComparisonParts, ino: number, v
   const found = new Map<string, Uint8Array>()
   for (const name of await tree.listxattr(reader, ino, view)) {
     const value = await tree.getxattr(reader, ino, name, view)
-    if (value !== undefined) found.set(name, value)
+    if (value !== undefined && name !== ORIGIN_XATTR) found.set(name, value)
   }
   return found
 }

@@ -107,7 +107,7 @@ async function serve(s: Serving): Promise<number> {
     sync: () => pool.sync(),
     grow: (sizeBytes) => pool.grow(sizeBytes),
     volumes: (ask) => answerVolumes(pool.volumes, ask),
-    streams: imageStreams(pool),
+    streams: imageStreams(pool, door),
     calls: { ...snapshotCalls(pool, door), ...nbd.calls, ...files.calls },
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,

@@ -1,7 +1,28 @@
-/** What the daemon does for `ogee snapshot diff`: the pool's own call, line by line. */
+/** What the daemon does for `ogee snapshot diff`, `ogee export` and `ogee import`: the pool's own calls, part by part. */
+import { fileImage } from '../../pool/index.js'
 import type { Pool } from '../../pool/index.js'
 import type { Streams } from './control.js'
+import type { Door } from './door.js'
 
-export const imageStreams = ({ diffs }: Pool): Streams => ({
-  'snapshot/diff': (query, sink) => diffs.diff(query.get('a') ?? '', query.get('b') ?? '', (line) => sink(`${JSON.stringify(line)}\n`))
+export const imageStreams = ({ diffs, images }: Pool, door: Door): Streams => ({
+  'snapshot/diff': (query, sink) => diffs.diff(query.get('a') ?? '', query.get('b') ?? '', (line) => sink(`${JSON.stringify(line)}\n`)),
+  'image/export': (query, sink) => images.export(query.get('snapshot') ?? '', query.get('since') ?? undefined, sink),
+  'image/raw': (query, sink) => images.exportRaw(query.get('snapshot') ?? '', (bytes) => sink(Buffer.from(bytes))), // it is read into again
+  async 'image/import'(query, sink) {
+    const image = fileImage(query.get('file') ?? '')
+    let shown = 0
+    try {
+      const snapshot = await images.import(query.get('to') ?? '', image, async (done, of) => {
+        if (done - shown < of / 200) return
+        shown = done
+        await sink(`${JSON.stringify({ done, of })}\n`)
+      }, async ({ parent, name, ino }) => {
+        await door.changed(parent, name)
+        if (ino !== 0) await door.changedInode(ino)
+      })
+      await sink(`${JSON.stringify({ snapshot })}\n`)
+    } finally {
+      image.close()
+    }
+  }
 })
