@@ -26,6 +26,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant('wait' as const) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('snapshot' as const) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('unsnapshot' as const), which: fc.nat({ max: 9 }), steps: fc.constantFrom(0, 1, 2, 1000) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('rollback' as const), which: fc.nat({ max: 9 }), ino, cutAfter: fc.integer({ min: 0, max: 6 }) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('cut' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const) }) })
 
@@ -35,115 +36,153 @@ function resized(bytes: Uint8Array, size: number): Uint8Array {
   return out
 }
 
-const tried = { cuts: 0, unsynced: 0 }
+const tried = { cuts: 0, unsynced: 0, rollbacks: 0 }
 
-test('after a power cut', { timeout: 300_000 }, () =>
-  fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1 }), async (steps, seed) => {
-    const options = seed % 2 === 0 ? { groups: 8, data: { directAfterBytes: 8 * KIB } } : { groups: 8 }
-    const w = await makeWorld(options)
-    const random = seededRandom(seed)
-    /** What each file has been since its last sync, newest last. */
-    const versions = new Map<number, Uint8Array[]>()
-    for (const i of INOS) {
-      await makeFile(w, i)
-      versions.set(i, [new Uint8Array(0)])
-    }
-    await w.engine.sync(ctx)
-    const snapshots: { readonly epoch: number; readonly files: Map<number, Uint8Array> }[] = []
-    const assertSnapshots = async (): Promise<void> => {
-      for (const { epoch, files } of snapshots) for (const [i, bytes] of files) assert.ok(Buffer.from(await readAll(w, i, epoch)).equals(bytes), `file ${i} in snapshot ${epoch}`)
-    }
-    for (const s of [...steps, { op: 'cut' as const }]) {
-      if (s.op === 'flush') await w.data.flush()
-      else if (s.op === 'snapshot') {
-        const epoch = await snapshot(w)
-        await w.engine.sync(ctx)
-        for (const list of versions.values()) list.splice(0, list.length - 1) // all that was written before it is in it for good
-        snapshots.push({ epoch, files: new Map([...versions].map(([i, list]) => [i, list[0].slice()])) })
-      } else if (s.op === 'unsnapshot') {
-        if (snapshots.length > 0) snapshots.splice(s.which % snapshots.length, 1)
-        const left = snapshots.map(({ epoch }) => epoch)
-        await removeSnapshot(w, left)
-        await sweep(w, left, s.steps)
-      } else if (s.op === 'die') {
-        await die(w, options)
-        for (const [i, list] of versions) assert.ok(Buffer.from(await readAll(w, i)).equals(list.at(-1)!), 'the daemon\'s death loses nothing')
-      } else if (s.op === 'wait') { // nothing is older than 5 s
-        for (let i = 0; i < 10; i++) await w.clock.advanceAsync(500)
-        await w.engine.sync(ctx)
-        for (const list of versions.values()) list.splice(0, list.length - 1)
-      } else if (s.op === 'cut') {
-        tried.cuts++
-        await cutPower(w, random, options)
-        for (const [i, list] of versions) {
-          const got = await readAll(w, i)
-          if (list.length > 1) tried.unsynced++
-          const sizes = list.map((v) => v.length)
-          assert.ok(got.length >= Math.min(...sizes) && got.length <= Math.max(...sizes), `size ${got.length} of ${sizes.join()}`)
-          for (let at = 0; at < got.length; at++) {
-            if (!list.some((v) => at < v.length && v[at] === got[at])) assert.fail(`byte ${at} of file ${i} (${got.length} bytes) was never ${got[at]}: ${list.map((v) => v[at]).join()}`)
-          }
-          assert.equal(contentOf(w, i).durableSizeBytes, got.length)
-          list.splice(0, list.length, got.slice())
-          await w.data.truncate(ctx, i, got.length + 200 * KIB, quiet) // nothing of what was lost lies behind the end
-          assert.ok((await readAll(w, i)).subarray(got.length).every((b) => b === 0))
-          await w.data.truncate(ctx, i, list[0].length, quiet)
+type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
+
+async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void> {
+  const options = seed % 2 === 0 ? { groups: 8, data: { directAfterBytes: 8 * KIB } } : { groups: 8 }
+  const w = await makeWorld(options)
+  const random = seededRandom(seed)
+  /** What each file has been since its last sync, newest last. */
+  const versions = new Map<number, Uint8Array[]>()
+  for (const i of INOS) {
+    await makeFile(w, i)
+    versions.set(i, [new Uint8Array(0)])
+  }
+  await w.engine.sync(ctx)
+  const snapshots: { readonly epoch: number; readonly files: Map<number, Uint8Array> }[] = []
+  const assertSnapshots = async (): Promise<void> => {
+    for (const { epoch, files } of snapshots) for (const [i, bytes] of files) assert.ok(Buffer.from(await readAll(w, i, epoch)).equals(bytes), `file ${i} in snapshot ${epoch}`)
+  }
+  for (const s of [...steps, { op: 'cut' as const }]) {
+    if (s.op === 'flush') await w.data.flush()
+    else if (s.op === 'snapshot') {
+      const epoch = await snapshot(w)
+      await w.engine.sync(ctx)
+      for (const list of versions.values()) list.splice(0, list.length - 1) // all that was written before it is in it for good
+      snapshots.push({ epoch, files: new Map([...versions].map(([i, list]) => [i, list[0].slice()])) })
+    } else if (s.op === 'unsnapshot') {
+      if (snapshots.length > 0) snapshots.splice(s.which % snapshots.length, 1)
+      const left = snapshots.map(({ epoch }) => epoch)
+      await removeSnapshot(w, left)
+      await sweep(w, left, s.steps)
+    } else if (s.op === 'rollback') { // of all files; the power goes after so many steps of one
+      if (snapshots.length === 0) continue
+      snapshots.length = s.which % snapshots.length + 1
+      const { epoch, files } = snapshots.at(-1)!
+      await w.data.quiesce(ctx, () => removeSnapshot(w, snapshots.map((left) => left.epoch)))
+      await w.engine.sync(ctx)
+      void w.data.restore(ctx, s.ino, epoch, quiet) // waits for a clock that stands still when the power is gone
+      for (let i = 0; i < s.cutAfter; i++) await w.clock.advanceAsync(1)
+      tried.rollbacks++
+      await cutPower(w, random, options)
+      await assertSound(w)
+      await assertSnapshots()
+      for (const [i, list] of versions) {
+        let ended = false
+        const restoring = w.data.restore(ctx, i, epoch, quiet).finally(() => (ended = true))
+        while (!ended) await w.clock.advanceAsync(1)
+        await restoring
+        list.splice(0, list.length, files.get(i)!.slice())
+        assert.ok(Buffer.from(await readAll(w, i)).equals(list[0]), `file ${i} is what snapshot ${epoch} shows`)
+      }
+      await w.engine.sync(ctx)
+      await assertSound(w)
+      await assertSnapshots()
+    } else if (s.op === 'die') {
+      await die(w, options)
+      for (const [i, list] of versions) assert.ok(Buffer.from(await readAll(w, i)).equals(list.at(-1)!), 'the daemon\'s death loses nothing')
+    } else if (s.op === 'wait') { // nothing is older than 5 s
+      for (let i = 0; i < 10; i++) await w.clock.advanceAsync(500)
+      await w.engine.sync(ctx)
+      for (const list of versions.values()) list.splice(0, list.length - 1)
+    } else if (s.op === 'cut') {
+      tried.cuts++
+      await cutPower(w, random, options)
+      for (const [i, list] of versions) {
+        const got = await readAll(w, i)
+        if (list.length > 1) tried.unsynced++
+        const sizes = list.map((v) => v.length)
+        assert.ok(got.length >= Math.min(...sizes) && got.length <= Math.max(...sizes), `size ${got.length} of ${sizes.join()}`)
+        for (let at = 0; at < got.length; at++) {
+          if (!list.some((v) => at < v.length && v[at] === got[at])) assert.fail(`byte ${at} of file ${i} (${got.length} bytes) was never ${got[at]}: ${list.map((v) => v[at]).join()}`)
         }
-        await assertSound(w)
-        await assertSnapshots()
-        await w.data.syncAll(ctx) // what was found is what stays
-      } else {
-        const list = versions.get(s.ino)!
-        const last = list.at(-1)!
-        if (s.op === 'sync') {
-          await w.data.sync(ctx, s.ino)
-          list.splice(0, list.length - 1)
-        } else if (s.op === 'truncate') {
-          await w.data.truncate(ctx, s.ino, s.size, quiet)
-          list.push(resized(last, s.size))
-        } else if (s.op === 'reserve') {
-          await w.data.reserve(ctx, s.ino, s.offset, s.length, false, quiet)
-          list.push(resized(last, Math.max(last.length, s.offset + s.length)))
-        } else if (s.op === 'punch') {
-          await w.data.punch(ctx, s.ino, s.offset, s.length, quiet)
-          list.push(last.slice().fill(0, s.offset, s.offset + s.length))
-        } else if (s.op === 'zero') {
-          await w.data.zero(ctx, s.ino, s.offset, s.length, false, quiet)
-          list.push(resized(last, Math.max(last.length, s.offset + s.length)).fill(0, s.offset, s.offset + s.length))
-        } else if (s.op === 'stream') { // whole units, a sync beside the last
-          for (let i = 0; i <= s.count; i++) {
-            const before = list.at(-1)!
-            const bytes = random.bytes(8192 - before.length % 4096)
-            for (let b = 0; b < bytes.length; b++) bytes[b] |= 1
-            const syncing = i === s.count ? w.data.sync(ctx, s.ino) : undefined
-            const floor = list.length - 1
-            await w.data.write(ctx, s.ino, 'end', bytes, 0, bytes.length, quiet)
-            const next = resized(before, before.length + bytes.length)
-            next.set(bytes, before.length)
-            list.push(next)
-            await syncing
-            if (syncing !== undefined) list.splice(0, floor)
-          }
-        } else {
-          const at = s.op === 'append' ? last.length : s.offset
-          const bytes = random.bytes(s.length)
-          for (let b = 0; b < bytes.length; b++) bytes[b] |= 1 // never a zero, which a hole is
-          await w.data.write(ctx, s.ino, s.op === 'append' ? 'end' : at, bytes, 0, s.length, quiet)
-          const next = resized(last, Math.max(last.length, at + s.length))
-          next.set(bytes, at)
+        assert.equal(contentOf(w, i).durableSizeBytes, got.length)
+        list.splice(0, list.length, got.slice())
+        await w.data.truncate(ctx, i, got.length + 200 * KIB, quiet) // nothing of what was lost lies behind the end
+        assert.ok((await readAll(w, i)).subarray(got.length).every((b) => b === 0))
+        await w.data.truncate(ctx, i, list[0].length, quiet)
+      }
+      await assertSound(w)
+      await assertSnapshots()
+      await w.data.syncAll(ctx) // what was found is what stays
+    } else {
+      const list = versions.get(s.ino)!
+      const last = list.at(-1)!
+      if (s.op === 'sync') {
+        await w.data.sync(ctx, s.ino)
+        list.splice(0, list.length - 1)
+      } else if (s.op === 'truncate') {
+        await w.data.truncate(ctx, s.ino, s.size, quiet)
+        list.push(resized(last, s.size))
+      } else if (s.op === 'reserve') {
+        await w.data.reserve(ctx, s.ino, s.offset, s.length, false, quiet)
+        list.push(resized(last, Math.max(last.length, s.offset + s.length)))
+      } else if (s.op === 'punch') {
+        await w.data.punch(ctx, s.ino, s.offset, s.length, quiet)
+        list.push(last.slice().fill(0, s.offset, s.offset + s.length))
+      } else if (s.op === 'zero') {
+        await w.data.zero(ctx, s.ino, s.offset, s.length, false, quiet)
+        list.push(resized(last, Math.max(last.length, s.offset + s.length)).fill(0, s.offset, s.offset + s.length))
+      } else if (s.op === 'stream') { // whole units, a sync beside the last
+        for (let i = 0; i <= s.count; i++) {
+          const before = list.at(-1)!
+          const bytes = random.bytes(8192 - before.length % 4096)
+          for (let b = 0; b < bytes.length; b++) bytes[b] |= 1
+          const syncing = i === s.count ? w.data.sync(ctx, s.ino) : undefined
+          const floor = list.length - 1
+          await w.data.write(ctx, s.ino, 'end', bytes, 0, bytes.length, quiet)
+          const next = resized(before, before.length + bytes.length)
+          next.set(bytes, before.length)
           list.push(next)
+          await syncing
+          if (syncing !== undefined) list.splice(0, floor)
         }
+      } else {
+        const at = s.op === 'append' ? last.length : s.offset
+        const bytes = random.bytes(s.length)
+        for (let b = 0; b < bytes.length; b++) bytes[b] |= 1 // never a zero, which a hole is
+        await w.data.write(ctx, s.ino, s.op === 'append' ? 'end' : at, bytes, 0, s.length, quiet)
+        const next = resized(last, Math.max(last.length, at + s.length))
+        next.set(bytes, at)
+        list.push(next)
       }
     }
-    await assertSnapshots()
-    await removeSnapshot(w, [])
-    await sweep(w, [])
-    for (const i of INOS) while (!(await w.data.reclaimStep(ctx, i))) continue
-    await assertSound(w)
-    assert.equal(w.store.status().usedBytes, 0)
-  }), { numRuns: Number(process.env.RUNS ?? 120) }).then(() => {
+  }
+  await assertSnapshots()
+  await removeSnapshot(w, [])
+  await sweep(w, [])
+  for (const i of INOS) while (!(await w.data.reclaimStep(ctx, i))) continue
+  await assertSound(w)
+  assert.equal(w.store.status().usedBytes, 0)
+}
+
+test('after a power cut', { timeout: 300_000 }, () =>
+  fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1 }), cutAndCompare), { numRuns: Number(process.env.RUNS ?? 120) }).then(() => {
     assert.ok(tried.unsynced > 0, JSON.stringify(tried))
     console.log(`# ${tried.cuts} cuts, ${tried.unsynced} files with bytes that nobody had synced`)
+  }))
+
+const change = step.filter(({ op }) => op !== 'unsnapshot' && op !== 'rollback')
+const some = fc.array(change, { minLength: 2, maxLength: 8, size: 'max' })
+const rollback = step.filter(({ op }) => op === 'rollback')
+const snapshots: Step[] = [{ op: 'snapshot' }]
+
+test('a rollback in which the power goes', { timeout: 300_000 }, () =>
+  fc.assert(fc.asyncProperty(fc.tuple(some, fc.constant(snapshots), some, fc.tuple(rollback), some).map((parts) => parts.flat()), fc.integer({ min: 1 }), cutAndCompare), { numRuns: Number(process.env.RUNS ?? 60) }).then(() => {
+    assert.ok(tried.rollbacks > 0, JSON.stringify(tried))
+    console.log(`# ${tried.rollbacks} rollbacks`)
   }))
 
 test('a large write over inline bytes that were synced: they are there until the new ones are', async () => {
