@@ -169,6 +169,7 @@ export interface Tree {
   rollBack(tx: Tx, domain: number, name: string, younger: Younger): MaybePromise<Rollback>
   /** What was decided and is not done. */
   rollbacksWanted(r: Reader): MaybePromise<readonly Rollback[]>
+  isRollingBack(r: Reader, domain: number): MaybePromise<boolean>
   rollbackDone(tx: Tx, domain: number): void
   sweepsWanted(r: Reader): MaybePromise<readonly Sweep[]>
   sweepDone(tx: Tx, sweep: Sweep): MaybePromise<void>

@@ -11,7 +11,7 @@ import { fail } from './access.js'
 import { encodeChange } from './events.js'
 import { domainKey, firstNumber, rollbackKey, snapshotKey, sweepKey } from './keys.js'
 import { decodeRollback, decodeSnapshot, encodeDomain, encodeRollback, encodeSweep } from './rows.js'
-import { domainNow, snapshotsOf } from './snapshot.js'
+import { domainAt, domainNow, snapshotsOf } from './snapshot.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 
@@ -52,10 +52,14 @@ export function* rollbacksWanted(r: Reader): Steps<readonly Rollback[]> {
   const found: Rollback[] = []
   for (const { key, row } of rows) {
     const domain = firstNumber(key)
-    const { root } = yield* domainNow(r, domain)
-    found.push({ domain, root, epoch: decodeRollback(row.bytes) })
+    const at = yield* domainAt(r, domain)
+    if (at !== undefined) found.push({ domain, root: at.root, epoch: decodeRollback(row.bytes) })
   }
   return found
+}
+
+export function* isRollingBack(r: Reader, domain: number): Steps<boolean> {
+  return (yield* wait(r.get(rollbackKey(domain)))) !== undefined
 }
 
 export const rollbackDone = (tx: Tx, domain: number): void => tx.delete(rollbackKey(domain))

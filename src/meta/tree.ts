@@ -15,7 +15,7 @@ import { NOW } from '../data/index.js'
 import { forgetInode, orphans } from './orphans.js'
 import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
-import { rollBack, rollbackDone, rollbacksWanted } from './rollback.js'
+import { isRollingBack, rollBack, rollbackDone, rollbacksWanted } from './rollback.js'
 import { allDomains, domainAt, needlessHistory, removeSnapshot, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
 import { makeSubvolume, removeSubvolume } from './subvolumes.js'
@@ -73,6 +73,7 @@ export function openTree(options: TreeOptions): Tree {
     snapshots: (r, domain) => run(snapshotsOf(r, domain)),
     rollBack: (tx, domain, name, younger) => run(rollBack(tx, domain, name, younger)),
     rollbacksWanted: (r) => run(rollbacksWanted(r)),
+    isRollingBack: (r, domain) => run(isRollingBack(r, domain)),
     rollbackDone,
     sweepsWanted: (r) => run(sweepsWanted(r)),
     sweepDone: (tx, sweep) => run(sweepDone(tx, sweep)),

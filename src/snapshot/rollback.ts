@@ -3,6 +3,7 @@
  * undone in small ones, and after a crash the next opening goes on before anybody sees the volume.
  * Costs what was changed since the snapshot, whatever the volume holds.
  */
+import { errnoOf } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { ContentEffects, Data } from '../data/index.js'
@@ -22,9 +23,18 @@ export async function rollBack(parts: Parts, ctx: Context, domain: number, name:
   await undo(parts, ctx, decided)
 }
 
-/** What an earlier daemon decided and did not end. */
-export async function goOnRollingBack(parts: Parts, ctx: Context): Promise<void> {
-  for (const decided of await parts.tree.rollbacksWanted(parts.engine.reader(ctx))) await undo(parts, ctx, decided)
+/** What an earlier daemon decided and did not end. Of a volume whose rows cannot be read the mark stays, and nobody opens it; answers how many. */
+export async function goOnRollingBack(parts: Parts, ctx: Context): Promise<number> {
+  let stuck = 0
+  for (const decided of await parts.tree.rollbacksWanted(parts.engine.reader(ctx))) {
+    try {
+      await undo(parts, ctx, decided)
+    } catch (e) {
+      errnoOf(e) // a mistake of ours is told
+      stuck++
+    }
+  }
+  return stuck
 }
 
 async function undo({ engine, tree, data, clock }: Parts, ctx: Context, { domain, root, epoch }: Rollback): Promise<void> {

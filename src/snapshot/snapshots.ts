@@ -33,8 +33,8 @@ export interface Snapshots {
   makeSubvolume(ctx: Context, parent: number, name: string): Promise<MadeSubvolume>
   /** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots). Its inode is to be reclaimed. */
   removeSubvolume(ctx: Context, parent: number, name: string): Promise<Inode>
-  /** Ends what an earlier daemon left half done of volumes. */
-  recover(ctx: Context): Promise<void>
+  /** Ends what an earlier daemon left half done of volumes. Answers how many of them could not be, and stay shut. */
+  recover(ctx: Context): Promise<number>
   /** Goes on with what an earlier daemon left. */
   start(): void
   /** Everything that removed snapshots held has been given back when this resolves. */

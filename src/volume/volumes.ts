@@ -192,6 +192,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
       const name = at < 0 ? asked : asked.slice(0, at)
       if (at >= 0) return openPast(parts, ctx, name, await inoOf(name), asked.slice(at + 1))
       const ino = await inoOf(name)
+      if (await tree.isRollingBack(engine.reader(ctx), ino) && !kept.has(ino)) throw new VolumeError('in-use', `Volume ${name} could not be rolled back to the end: unmount the pool and run "ogee fsck".`)
       const { sizeBytes } = await infoOf(name, ino)
       refuseKept(name, ino)
       let volume = shared.get(ino)

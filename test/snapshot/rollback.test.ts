@@ -2,6 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { extentKey } from '../../src/data/rows.js'
+import { rollbackKey } from '../../src/meta/keys.js'
+import { encodeRollback } from '../../src/meta/rows.js'
+import { VolumeError } from '../../src/volume/index.js'
 import { Refusal } from '../../src/pool/index.js'
 import { rootContext } from '../../src/sys/index.js'
 import { historyRows, makeRig, MIB } from './rig.js'
@@ -92,6 +96,30 @@ test('a kill in the middle of a rollback: it goes on, or never began', { timeout
   assert.ok((await bytesOf(rig.now, 'v')).equals(old))
   await rig.now.pool.snapshots.settle()
   assert.equal(rig.now.store.status().usedBytes, SIZE)
+  await rig.end()
+})
+
+test('a volume that cannot be rolled back to the end stays shut, and the pool opens', { timeout: 60_000 }, async () => {
+  const rig = await makeRig(8)
+  const { inode } = await rig.now.pool.volumes.create('v', MIB)
+  await rig.now.pool.volumes.create('other', MIB)
+  await rig.now.pool.snapshots.create('v@s')
+  const volume = await rig.now.pool.volumes.open('v', 'me')
+  await volume.write(0, Buffer.alloc(MIB, 2), 0, MIB)
+  await volume.flush()
+  volume.close()
+  const { engine } = rig.now
+  const extent = (await engine.reader(rootContext).scan({ from: extentKey(inode, 0), to: extentKey(inode + 1, 0), limit: 1 }))[0]
+  await engine.transact(rootContext, (tx) => {
+    tx.put(rollbackKey(inode), encodeRollback(1))
+    tx.put(extent.key, new Uint8Array([1, 2]))
+  })
+  await rig.reopen()
+  await assert.rejects(rig.now.pool.volumes.open('v', 'me'), (e) => e instanceof VolumeError && e.reason === 'in-use')
+  await bytesOf(rig.now, 'other')
+  await rig.now.engine.transact(rootContext, (tx) => tx.put(extent.key, extent.row.bytes))
+  await rig.reopen()
+  assert.ok((await bytesOf(rig.now, 'v')).equals(Buffer.alloc(MIB)))
   await rig.end()
 })
 
