@@ -23,6 +23,8 @@ interface Served {
   readonly top: string
   readonly scratch: string
   readonly pool: string
+  /** What must be undone before the daemon ends, newest first. */
+  readonly undo: (() => Promise<unknown>)[]
   start(): Promise<void>
   kill(): Promise<void>
 }
@@ -36,7 +38,7 @@ async function serve(t: TestContext): Promise<Served> {
   for (const folder of [top, scratch]) chmodSync(folder, 0o777)
   const pid = async (): Promise<number> => (JSON.parse((await run(ogee, ['status', '--json', pool])).stdout) as { pid: number }).pid
   const served: Served = {
-    top, scratch, pool,
+    top, scratch, pool, undo: [],
     start: async () => void await run(ogee, ['nbd', pool], { timeoutMs: 30_000 }),
     async kill() {
       const victim = await pid()
@@ -48,6 +50,7 @@ async function serve(t: TestContext): Promise<Served> {
     }
   }
   t.after(async () => {
+    for (const step of served.undo.reverse()) await step().catch(() => undefined)
     await run(ogee, ['nbd', pool, '--stop'], { timeoutMs: 30_000 }).catch(() => undefined)
     rmSync(top, { recursive: true, force: true })
   })
@@ -81,7 +84,7 @@ test('fio over NBD: what was answered before a kill -9 is there for who connects
 
 const systems: readonly { readonly name: string, readonly victim: (dir: string, scratch: string) => Victim, readonly check: readonly string[] }[] = [
   { name: 'ext4', victim: postgresVictim, check: ['e2fsck', '-fn'] },
-  { name: 'xfs', victim: fioVictim, check: ['xfs_repair', '-n'] }
+  { name: 'xfs', victim: (dir, scratch) => fioVictim(dir, scratch, ['--direct=1', '--sync=1']), check: ['xfs_repair', '-n'] }
 ]
 
 for (const { name, victim: make, check } of systems) test(`${name} on an attached volume: sound after a kill -9 of the daemon`, { skip: cannotMount, timeout: 150_000 }, async (t) => {
@@ -95,11 +98,7 @@ for (const { name, victim: make, check } of systems) test(`${name} on an attache
   }
   let device = await attach()
   const victim = make(dir, s.scratch)
-  t.after(async () => {
-    await victim.after?.().catch(() => undefined)
-    if (isMounted(dir)) await run('umount', ['-l', dir])
-    await run('losetup', ['-d', device], { exits: [0, 1] })
-  })
+  s.undo.push(() => run('losetup', ['-d', device]), async () => isMounted(dir) && run('umount', ['-l', dir]), async () => victim.after?.())
   await run(`mkfs.${name}`, ['-q', device])
   await mount()
   await victim.prepare()

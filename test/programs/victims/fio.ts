@@ -12,11 +12,12 @@ import type { Victim } from './victim.js'
 const SIZE_BYTES = 24 << 20
 const BLOCKS_AT_LEAST = 20
 
-export function fioVictim(dir: string, scratch: string): Victim {
+/** `more`: further words for fio. On a file system between fio and us, what was answered is there only if it was written with --direct=1 --sync=1. */
+export function fioVictim(dir: string, scratch: string, more: readonly string[] = []): Victim {
   const state = path.join(scratch, 'local-victim-0-verify.state')
   const file = path.join(dir, 'fio')
   const job = (round: number): string[] => ['--name=victim', `--filename=${file}`, '--ioengine=psync', '--bs=4k', `--size=${SIZE_BYTES}`, '--fsync=8',
-    '--rw=randwrite', `--randseed=${round + 1}`, '--verify=crc32c', `--aux-path=${scratch}`, '--output-format=json']
+    '--rw=randwrite', `--randseed=${round + 1}`, '--verify=crc32c', `--aux-path=${scratch}`, '--output-format=json', ...more]
   let startedMs = 0
   let running: Running | undefined
   return {
