@@ -18,10 +18,15 @@ export function version(): string {
 export const bytesText = (bytes: number): string => prettyBytes(bytes, { binary: true })
 
 export const say = (text: string): void => { process.stdout.write(`${text}\n`) }
-/** For much: resolves when stdout has room for more. Who reads it may go: then there is nothing more to say. */
-export const sayAll = (part: string | Uint8Array): Promise<void> => new Promise((resolve, reject) => {
-  process.stdout.write(part, (e) => (e === null || e === undefined ? resolve() : reject(e)))
-})
+let listens = false
+/** For much: resolves when stdout has room for more. Throws when whoever reads it has gone. */
+export function sayAll(part: string | Uint8Array): Promise<void> {
+  if (!listens) process.stdout.on('error', () => undefined) // told below
+  listens = true
+  return new Promise((resolve, reject) => {
+    process.stdout.write(part, (e) => (e === null || e === undefined ? resolve() : reject(new Refusal('failed', `The output could not be written (${e.message}): what reads it has ended, or its disk is full.`))))
+  })
+}
 /** On stderr: what happens, for people; scripts read stdout. */
 export const note = (text: string): void => { process.stderr.write(`ogee: ${text}\n`) }
 
