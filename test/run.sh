@@ -44,11 +44,11 @@ for which in "${parts[@]}"; do
   case $which in
     unit)
       mapfile -t files < <(find test -name '*.test.ts' -not -path 'test/programs/*' -not -path 'test/mounted/*' | sort)
-      part 'unit tests' node_tests 300 120000 2 "${files[@]}" ;;
+      part 'unit tests' node_tests 540 150000 2 "${files[@]}" ;;
     mounted)
       [[ -c /dev/fuse ]] || { echo 'test/run.sh: no /dev/fuse here: load the kernel module fuse, or run only `test/run.sh unit`.' >&2; exit 1; }
       mapfile -t files < <(find test/mounted test/programs -name '*.test.ts' 2>/dev/null | sort)
-      part 'mounted tests' node_tests 660 300000 2 "${files[@]}" ;;
+      part 'mounted tests' node_tests 840 300000 2 "${files[@]}" ;;
     *) echo "usage: test/run.sh [unit|mounted]..." >&2; exit 2 ;;
   esac
 done
