@@ -122,8 +122,9 @@ try {
       const extents = await age(seed, mount)
       console.log(`  a new file of ${NEW_BYTES / MIB} MiB: ${extents} extents, at most ${NEW_EXTENTS_MAX}${extents > NEW_EXTENTS_MAX ? ': TOO MANY' : ''}`)
       if (extents > NEW_EXTENTS_MAX) process.exitCode = 1
-    } finally {
       await mount.umount()
+    } finally {
+      await run('umount', ['-l', mount.dir]).catch(() => undefined) // it is unmounted unless something failed
     }
     rmSync(mount.pool, { recursive: true })
   }

@@ -1,6 +1,5 @@
 /**
- * Fills a pool's log as far as it goes and dies: `node --import tsx bench/fill-log.ts POOL names|small [--keep-checkpoints] [--files N]`. The pool is
- * not mounted.
+ * Fills a pool's log as far as it goes and dies: `node --import tsx bench/fill-log.ts POOL names|small [--files N]`. The pool is not mounted.
  *   - No checkpoint comes to an end (as on a slow or full disk): the log takes commits until only its reserve is left.
  *   - names: empty files, the most rows a byte; small: files of 4 KiB, whose bytes ride in the log.
  *   - With --files it first makes so many empty files, with checkpoints as ever.
@@ -46,7 +45,7 @@ await vfs.syncAll(ctx)
 await engine!.checkpoint()
 stuck = true
 let used = 0
-void makeFiles('more', Infinity, kind === 'small' ? block.length : 0)
+void makeFiles(`more-${engine!.session}-`, Infinity, kind === 'small' ? block.length : 0)
 for (let before = -1; used > before;) { // until nothing is taken any more
   before = used
   await systemClock.sleep(STUCK_MS)

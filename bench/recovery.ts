@@ -1,12 +1,14 @@
 /**
  * What a death costs: how long a mount takes after kill -9 of the daemon with a full log, and how long a check of everything takes and
  * what it holds in memory. `node --import tsx bench/recovery.ts [--files 1000000] [--dir DIR] [--rounds 3]`; root, gcc.
- *   - The pool has so many files; then changes are made until the log is as full as it gets before a checkpoint frees it, and the daemon dies.
+ *   - The pool has so many files; then changes are made until its log takes no more (fill-log.ts), and the process dies.
  */
+import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { mountAt, ogee } from '../test/programs/mount.js'
 import { run, start } from '../test/programs/run.js'
@@ -15,30 +17,21 @@ import { buildLoads } from './tools.js'
 const { values: options } = parseArgs({ options: { files: { type: 'string', default: '1000000' }, dir: { type: 'string', default: tmpdir() }, rounds: { type: 'string', default: '3' } } })
 const files = Number(options.files)
 const PER_FOLDER = 100_000
-const AS_FULL = 0.9 // of the fullest that the log was seen
-const FILLING_MS = 20_000
+const KINDS = ['names', 'small'] as const
 
-interface EngineStatus { readonly logUsedBytes: number; readonly logSizeBytes: number }
+interface Opening { readonly ms: number; readonly replayedRecords: number }
 
 const top = mkdtempSync(path.join(options.dir, 'ogee-recovery-'))
 const mount = mountAt(path.join(top, 'pool'), path.join(top, 'mnt'))
 mkdirSync(mount.dir)
 const loads = await buildLoads(top)
 const load = (name: string, ...args: (string | number)[]): Promise<unknown> => run(path.join(loads, name), args.map(String), { timeoutMs: 1_800_000 })
-const logUsedBytes = async (): Promise<number> => ((await mount.status())['engine'] as EngineStatus).logUsedBytes
+const fillLog = fileURLToPath(new URL('./fill-log.ts', import.meta.url))
 
-/** Small changes until the log is about as full as a checkpoint lets it become. */
-async function fillLog(round: number): Promise<number> {
-  let fullest = 0
-  const until = performance.now() + FILLING_MS
-  for (let n = 0; ; n++) {
-    const folder = path.join(mount.dir, `more-${round}-${n}`)
-    mkdirSync(folder)
-    await load('names', 'create4k', folder, 400)
-    const used = await logUsedBytes()
-    fullest = Math.max(fullest, used)
-    if (performance.now() > until && used > fullest * AS_FULL) return used
-  }
+/** A full log, and nobody who has the pool open; how many bytes of log. */
+async function dieWithFullLog(kind: string): Promise<number> {
+  const { stdout } = spawnSync(process.execPath, ['--import', 'tsx', fillLog, mount.pool, kind], { encoding: 'utf8', timeout: 300_000 }) // ends by its own SIGKILL
+  return (JSON.parse(stdout) as { logUsedBytes: number }).logUsedBytes
 }
 
 async function anonPeakMib(pid: number, done: () => boolean): Promise<number> {
@@ -66,13 +59,16 @@ try {
     mkdirSync(path.join(mount.dir, `d${i}`))
     await load('names', 'create', path.join(mount.dir, `d${i}`), Math.min(files, PER_FOLDER))
   }
-  for (let round = 0; round < Number(options.rounds); round++) {
-    const used = await fillLog(round)
-    await mount.kill()
-    await run('umount', ['-l', mount.dir])
-    const before = performance.now()
-    await mount.mount()
-    console.log(`  mount after kill -9 with ${(used / 2 ** 20).toFixed(0)} MiB of log: ${(performance.now() - before).toFixed(0)} ms (from the command to a mounted pool)`)
+  for (const kind of KINDS) {
+    for (let round = 0; round < Number(options.rounds); round++) {
+      await mount.umount()
+      const used = await dieWithFullLog(kind)
+      const before = performance.now()
+      await run(ogee, ['mount', mount.pool, mount.dir], { timeoutMs: 60_000 })
+      const tookMs = performance.now() - before
+      const { ms, replayedRecords } = (await mount.status())['opening'] as Opening
+      console.log(`  mount after kill -9 with ${(used / 2 ** 20).toFixed(0)} MiB of log (${kind}): ${tookMs.toFixed(0)} ms from the command to a mounted pool; ${ms} of them to open the pool, ${replayedRecords} changes`)
+    }
   }
   for (const state of ['mounted', 'closed']) {
     if (state === 'closed') await mount.umount()

@@ -1,8 +1,8 @@
 /**
- * The commands of `ogee`, put together. Nothing is printed for an error and nothing ends the process here: main.ts says it in one sentence.
+ * The commands of `ogee`, put together. Errors are one sentence on stderr, and nothing ends the process here.
  */
-import { Command } from 'commander'
-import { version } from './output.js'
+import { Command, CommanderError } from 'commander'
+import { EXIT_FAILED, EXIT_USAGE, isUsage, note, sentence, version, visible } from './output.js'
 
 type Add = (program: Command) => void
 /** Where each command is: only the one that was called is loaded. In the order of the help. */
@@ -54,4 +54,27 @@ Exit codes: 0 success, 2 wrong usage, 1 everything else.`)
 export async function programFor(called: string | undefined): Promise<Command> {
   const commands = Object.hasOwn(COMMANDS, called ?? '') ? [COMMANDS[called!]] : Object.values(COMMANDS)
   return makeProgram(await Promise.all(commands.map((load) => load())))
+}
+
+/** The exit code. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const program = await programFor(args[0])
+  if (args.length === 0) {
+    program.outputHelp()
+    return EXIT_USAGE
+  }
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (e) {
+    if (e instanceof CommanderError) {
+      if (e.exitCode === 0) return 0 // help and version
+      const text = e.code === 'commander.help' ? 'Name a command, one of the list above.' : visible(e.message.replace(/^error: /, '').replace(/\n(?=\()/g, ' '))
+      const command = program.commands.some((c) => c.name() === args[0]) ? ` ${args[0]}` : ''
+      note(`${text.endsWith('.') || text.endsWith(')') || text.endsWith('?') ? text : `${text}.`} See \`ogee help${command}\`.`)
+      return args[0] === 'fsck' ? (await import('./commands/fsck.js')).FSCK_USAGE : EXIT_USAGE
+    }
+    note(sentence(e))
+    return isUsage(e) ? EXIT_USAGE : EXIT_FAILED
+  }
 }

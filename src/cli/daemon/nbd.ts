@@ -3,7 +3,6 @@
  * daemon ends. A daemon without a mount lives as long as it has a service.
  */
 import { isIP } from 'node:net'
-import { openNbd, readTlsFolder } from '../../nbd/index.js'
 import type { Address, Nbd } from '../../nbd/index.js'
 import { Refusal } from '../../pool/index.js'
 import type { Pool } from '../../pool/index.js'
@@ -51,14 +50,15 @@ export function nbdServices({ pool, hold, log, attached, empty }: NbdParts): Nbd
   }
 
   const start = async (spec: NbdSpec): Promise<NbdService> => {
+    const floor = await import('../../nbd/index.js') // for those who serve volumes
     const addresses = spec.listen.map(parseAddress)
     for (const name of spec.names) await pool.volumes.info(name)
-    const tls = spec.tlsDir === undefined ? undefined : keysOf(spec.tlsDir)
+    const tls = spec.tlsDir === undefined ? undefined : keysOf(floor, spec.tlsDir)
     if (spec.takeover) for (const name of spec.names) {
       const fenced = await pool.volumes.takeOver(name)
       if (fenced !== undefined) log.info(`nbd: volume ${name} is taken over from ${fenced}`)
     }
-    const nbd = openNbd({
+    const nbd = floor.openNbd({
       volumes: pool.volumes, names: spec.names.length === 0 ? undefined : spec.names, isReadOnly: spec.readOnly, tls, clock: systemClock, hold,
       log: (sentence) => log.warn(sentence)
     })
@@ -96,7 +96,9 @@ export function nbdServices({ pool, hold, log, attached, empty }: NbdParts): Nbd
   }
 }
 
-function keysOf(folder: string): ReturnType<typeof readTlsFolder> {
+type Floor = typeof import('../../nbd/index.js')
+
+function keysOf({ readTlsFolder }: Floor, folder: string): ReturnType<Floor['readTlsFolder']> {
   try {
     return readTlsFolder(folder)
   } catch (e) {

@@ -12,9 +12,8 @@ import { DAEMON_LOG_FILE, Refusal } from '../../pool/index.js'
 import type { Reason } from '../../pool/index.js'
 import { POOL_ENVIRONMENT } from '../../sys/index.js'
 import type { MountOptions } from '../options.js'
+import { DAEMON_COMMAND } from './command.js'
 import type { NbdSpec } from './nbd-spec.js'
-
-export const DAEMON_COMMAND = '__daemon'
 
 /**
  * A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. An
