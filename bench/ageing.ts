@@ -44,7 +44,7 @@ async function age(seed: number, mount: Mount): Promise<number> {
     return (await mount.status())['space'] as Space
   }
   const files: File[] = []
-  const full = (await space()).sizeBytes * FULL
+  const full = Math.floor((await space()).sizeBytes * FULL)
   let held = 0
   let made = 0
   const units = (bytes: number): number => Math.ceil(bytes / SIZE_MIN) * SIZE_MIN
