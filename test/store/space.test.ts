@@ -161,6 +161,25 @@ test('appends are one extent, also across groups, and beside another stream', as
   for (const file of files) assert.ok(file.length <= 1, `${file.length} extents`)
 })
 
+test('a stream takes what is long, wherever it is, before the holes of the large area', async () => {
+  const w = await world(64)
+  const LARGE_GROUPS = 52
+  const STREAM = 32
+  for (let g = 0; g < LARGE_GROUPS; g++) {
+    const [{ startBytes }] = await w.store.allocate(ctx, { lengthBytes: GROUP_BYTES, area: 'large' })
+    w.store.release([{ startBytes: startBytes + GROUP_BYTES / 2, lengthBytes: GROUP_BYTES / (g % 2 === 0 ? 4 : 2) }])
+  }
+  let end: number | undefined
+  let extents = 0
+  for (let i = 0; i < STREAM; i++) {
+    for (const p of await w.store.allocate(ctx, { lengthBytes: GROUP_BYTES / 4, area: 'large', leftHintBytes: end })) {
+      if (p.startBytes !== end) extents++
+      end = p.startBytes + p.lengthBytes
+    }
+  }
+  assert.ok(extents <= STREAM / 4 + 1, `${extents} extents`)
+})
+
 test('small files stay together, away from large ones', async () => {
   const w = await world(64)
   const small: Piece[] = []

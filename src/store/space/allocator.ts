@@ -2,7 +2,8 @@
  * The allocator of a space: pieces for files, near what they follow, so that extents merge.
  *   with a left hint   the run that begins there, on into the next group if that is clear
  *   large, no hint     shorter than a group: the tail that fits best; else a clear group; tails, longest first; the small area
- *   large, hint missed a clear group (several in a row: a stream goes on), tails, longest first; the small area
+ *   large, hint missed a clear group (several in a row: a stream goes on), if much is appended at once also one of the small area, then the
+ *                      longest tail; tails, longest first; the small area
  *   small              behind the last small piece; the small area; else borrowed from the large one
  * What must stay true:
  *   - A unit is handed out to one holder: its bit is set in memory at once, in the engine with the holder's transaction.
@@ -24,6 +25,8 @@ import { COUNTERS_KEY, groupKey, GROUP_UNITS } from './keys.js'
 /** Groups taken at once for a file that grows. */
 const STREAM_GROUPS = 4
 const TAKE_GROUPS_MAX = 16
+/** Who appends so much at once (256 KiB) goes on. */
+const STREAM_UNITS = 64
 /** With fewer in front of it that are ready, more are taken for a stream while it goes on. */
 const AHEAD_GROUPS = 2
 /** Bit rows read in search of a fit before a worse one will do. */
@@ -189,13 +192,19 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
   const bestFit = (job: Job, area: Area): true | undefined => fromRun(job, area, groups.runs[area].bestFit(job.left))
   const longest = (job: Job, area: Area): true | undefined => fromRun(job, area, groups.runs[area].longest())
 
+  /** For a stream: what comes next shall fit too, so the longest that takes this whole. */
+  function roomy(job: Job, area: Area): true | undefined {
+    const start = groups.runs[area].longest()
+    return start >= 0 && groups.runs[area].foundLength() >= job.left ? fromRun(job, area, start) : undefined
+  }
+
   function search(job: Job): Need | true {
     const { runs } = groups
     const whole = Math.ceil(job.left / GROUP_UNITS)
     const want = Math.min(TAKE_GROUPS_MAX, job.region >= 0 ? Math.max(STREAM_GROUPS, whole) : whole)
     const found = job.area === 'large'
       ? (job.region < 0 && job.left < GROUP_UNITS ? bestFit(job, 'large') : undefined) ?? newGroup(job, 'large', want) ??
-        bestFit(job, 'large') ?? coldGroup(job, 'large') ?? longest(job, 'large') ??
+        (job.region >= 0 && job.left >= STREAM_UNITS ? newGroup(job, 'small', want) ?? roomy(job, 'large') : undefined) ?? bestFit(job, 'large') ?? coldGroup(job, 'large') ?? longest(job, 'large') ??
         bestFit(job, 'small') ?? newGroup(job, 'small', want) ?? coldGroup(job, 'small') ?? longest(job, 'small')
       : bestFit(job, 'small') ?? coldGroup(job, 'small') ?? newGroup(job, 'small', 1) ??
         bestFit(job, 'large') ?? newGroup(job, 'large', 1) ?? coldGroup(job, 'large') ?? longest(job, 'small') ?? longest(job, 'large')
