@@ -55,6 +55,8 @@ interface Job {
   /** Of the left hint; -1: there is none, the file is new. */
   readonly region: number
   readonly rightHint: number
+  /** Much is appended at once: it goes on. */
+  readonly isStream: boolean
   readonly taken: number[] // start, count, ...
   left: number
   /** Where to go on; -1: search. */
@@ -192,10 +194,15 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
   const bestFit = (job: Job, area: Area): true | undefined => fromRun(job, area, groups.runs[area].bestFit(job.left))
   const longest = (job: Job, area: Area): true | undefined => fromRun(job, area, groups.runs[area].longest())
 
-  /** For a stream: what comes next shall fit too, so the longest that takes this whole. */
-  function roomy(job: Job, area: Area): true | undefined {
-    const start = groups.runs[area].longest()
-    return start >= 0 && groups.runs[area].foundLength() >= job.left ? fromRun(job, area, start) : undefined
+  /** For a stream: what comes next shall fit too, so the longest of both areas, if it takes this whole. */
+  function roomy(job: Job): true | undefined {
+    const { large, small } = groups.runs
+    const inLarge = large.longest()
+    const largeUnits = inLarge < 0 ? 0 : large.foundLength()
+    const inSmall = small.longest()
+    const smallUnits = inSmall < 0 ? 0 : small.foundLength()
+    if (Math.max(largeUnits, smallUnits) < job.left) return undefined
+    return largeUnits >= smallUnits ? fromRun(job, 'large', inLarge) : fromRun(job, 'small', inSmall)
   }
 
   function search(job: Job): Need | true {
@@ -204,7 +211,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     const want = Math.min(TAKE_GROUPS_MAX, job.region >= 0 ? Math.max(STREAM_GROUPS, whole) : whole)
     const found = job.area === 'large'
       ? (job.region < 0 && job.left < GROUP_UNITS ? bestFit(job, 'large') : undefined) ?? newGroup(job, 'large', want) ??
-        (job.region >= 0 && job.left >= STREAM_UNITS ? newGroup(job, 'small', want) ?? roomy(job, 'large') : undefined) ?? bestFit(job, 'large') ?? coldGroup(job, 'large') ?? longest(job, 'large') ??
+        (job.isStream ? newGroup(job, 'small', want) ?? roomy(job) : undefined) ?? bestFit(job, 'large') ?? coldGroup(job, 'large') ?? longest(job, 'large') ??
         bestFit(job, 'small') ?? newGroup(job, 'small', want) ?? coldGroup(job, 'small') ?? longest(job, 'small')
       : bestFit(job, 'small') ?? coldGroup(job, 'small') ?? newGroup(job, 'small', 1) ??
         bestFit(job, 'large') ?? newGroup(job, 'large', 1) ?? coldGroup(job, 'large') ?? longest(job, 'small') ?? longest(job, 'large')
@@ -272,7 +279,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
 
   /** So many free units in groups that the host has promised. */
   async function promiseUnits(ctx: Context, units: number): Promise<void> {
-    const job: Job = { area: 'large', region: -1, rightHint: -1, taken: [], left: 0, next: -1, loads: 0, readyOnly: false, hostFull: false }
+    const job: Job = { area: 'large', region: -1, rightHint: -1, isStream: false, taken: [], left: 0, next: -1, loads: 0, readyOnly: false, hostFull: false }
     while (groups.readyUnits() < units) {
       const want = Math.min(TAKE_GROUPS_MAX, Math.ceil((units - groups.readyUnits()) / GROUP_UNITS))
       let group = -1
@@ -348,7 +355,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     const { leftHintBytes, rightHintBytes } = request
     const job: Job = {
       area: request.area, region: leftHintBytes === undefined ? -1 : groups.regionOf(Math.max(0, leftHintBytes / UNIT_BYTES - 1) / GROUP_UNITS), rightHint: rightHintBytes === undefined ? -1 : rightHintBytes / UNIT_BYTES,
-      taken: [], left: units, readyOnly: request.readyOnly === true, loads: 0, hostFull: request.readyOnly === true,
+      isStream: leftHintBytes !== undefined && units >= STREAM_UNITS, taken: [], left: units, readyOnly: request.readyOnly === true, loads: 0, hostFull: request.readyOnly === true,
       next: leftHintBytes !== undefined ? leftHintBytes / UNIT_BYTES : request.area === 'small' && rightHintBytes === undefined ? smallNext : -1
     }
     const need = advance(job)
