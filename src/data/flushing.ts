@@ -155,7 +155,7 @@ async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise
         job.lent += to - from
         lend(floor, file, to - from)
         const answer = floor.store.allocate(ctx, {
-          lengthBytes: to - from, area: isSmall ? 'small' : 'large', fromHold: true, readyOnly: pass.ready, leftHintBytes: left, rightHintBytes: rightHint(map, to)
+          lengthBytes: to - from, area: isSmall ? 'small' : 'large', fileBytes: file.content!.sizeBytes, fromHold: true, readyOnly: pass.ready, leftHintBytes: left, rightHintBytes: rightHint(map, to)
         })
         target.pieces = answer instanceof Promise ? await answer : answer
         const last = target.pieces[target.pieces.length - 1]

@@ -307,7 +307,7 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
       } else if (s.kind === 'new') {
         const last = fresh[fresh.length - 1]
         const answer = floor.store.allocate(ctx, {
-          lengthBytes: s.to - s.from, area: Math.max(size, end) < SMALL_FILE_BYTES ? 'small' : 'large',
+          lengthBytes: s.to - s.from, area: Math.max(size, end) < SMALL_FILE_BYTES ? 'small' : 'large', fileBytes: Math.max(size, end),
           leftHintBytes: last !== undefined && last.off + last.piece.lengthBytes === s.from ? last.piece.startBytes + last.piece.lengthBytes : leftHint(planMap, s.from),
           rightHintBytes: rightHint(planMap, s.to)
         })

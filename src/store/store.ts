@@ -26,6 +26,8 @@ export interface AllocateRequest {
   readonly area: 'small' | 'large'
   readonly leftHintBytes?: number
   readonly rightHintBytes?: number
+  /** How long the file is that grows, with these bytes: it may want as much again. */
+  readonly fileBytes?: number
   /** For bytes whose space was held before (see hold): it may use what others must leave. */
   readonly fromHold?: boolean
   /** Only of what the host has promised already: no transaction and no fallocate. For a full log's flush; ENOSPC if there is none. */

@@ -180,6 +180,26 @@ test('a stream takes what is long, wherever it is, before the holes of the large
   assert.ok(extents <= STREAM / 4 + 1, `${extents} extents`)
 })
 
+test('a file that grows takes a tail with room for it, and leaves the clear groups', async () => {
+  const w = await world(64)
+  const CHUNK = GROUP_BYTES / 4
+  const inUse = new Set<number>()
+  for (let g = 0; g < 32; g++) { // holes of one chunk and of two
+    const [{ startBytes }] = await w.store.allocate(ctx, { lengthBytes: GROUP_BYTES, area: 'large' })
+    w.store.release([{ startBytes: startBytes + CHUNK, lengthBytes: g % 2 === 0 ? CHUNK : 2 * CHUNK }])
+    inUse.add(startBytes / GROUP_BYTES)
+  }
+  for (let file = 0; file < 12; file++) {
+    const [head] = await w.store.allocate(ctx, { lengthBytes: CHUNK, area: 'large', fileBytes: CHUNK })
+    const [more] = await w.store.allocate(ctx, { lengthBytes: CHUNK, area: 'large', leftHintBytes: head.startBytes + CHUNK, fileBytes: 2 * CHUNK })
+    assert.equal(more.lengthBytes, CHUNK)
+    for (const { startBytes } of [head, more]) assert.ok(inUse.has(Math.floor(startBytes / GROUP_BYTES)), `file ${file} has taken a clear group`)
+  }
+  const [head] = await w.store.allocate(ctx, { lengthBytes: CHUNK, area: 'large', fileBytes: CHUNK })
+  const [long] = await w.store.allocate(ctx, { lengthBytes: CHUNK, area: 'large', leftHintBytes: head.startBytes + CHUNK, fileBytes: GROUP_BYTES })
+  assert.ok(!inUse.has(Math.floor(long.startBytes / GROUP_BYTES)), 'no tail has room for a long file')
+})
+
 test('small files stay together, away from large ones', async () => {
   const w = await world(64)
   const small: Piece[] = []

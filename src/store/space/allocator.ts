@@ -2,7 +2,7 @@
  * The allocator of a space: pieces for files, near what they follow, so that extents merge.
  *   with a left hint   the run that begins there, on into the next group if that is clear
  *   large, no hint     shorter than a group: the tail that fits best; else a clear group; tails, longest first; the small area
- *   large, hint missed a clear group (several in a row: a stream goes on), if much is appended at once also one of the small area, then the
+ *   large, hint missed the file is shorter than a group: the tail that fits best of those that take as much again; a clear group (several in a row: a stream goes on), if much is appended at once also one of the small area, then the
  *                      longest tail; tails, longest first; the small area
  *   small              behind the last small piece; the small area; else borrowed from the large one
  * What must stay true:
@@ -57,6 +57,8 @@ interface Job {
   readonly rightHint: number
   /** Much is appended at once: it goes on. */
   readonly isStream: boolean
+  /** A tail is good for it if it has so much room; Infinity: only a clear group is. */
+  readonly roomUnits: number
   readonly taken: number[] // start, count, ...
   left: number
   /** Where to go on; -1: search. */
@@ -194,6 +196,9 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
   const bestFit = (job: Job, area: Area): true | undefined => fromRun(job, area, groups.runs[area].bestFit(job.left))
   const longest = (job: Job, area: Area): true | undefined => fromRun(job, area, groups.runs[area].longest())
 
+  /** A file doubles, as a rule: until it is a group long, what has room for that will do, and clear groups stay for those that need them. */
+  const tail = (job: Job): true | undefined => (job.roomUnits < GROUP_UNITS ? fromRun(job, 'large', groups.runs.large.bestFit(Math.max(job.left, job.roomUnits))) : undefined)
+
   /** For a stream: what comes next shall fit too, so the longest of both areas, if it takes this whole. */
   function roomy(job: Job): true | undefined {
     const { large, small } = groups.runs
@@ -210,7 +215,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     const whole = Math.ceil(job.left / GROUP_UNITS)
     const want = Math.min(TAKE_GROUPS_MAX, job.region >= 0 ? Math.max(STREAM_GROUPS, whole) : whole)
     const found = job.area === 'large'
-      ? (job.region < 0 && job.left < GROUP_UNITS ? bestFit(job, 'large') : undefined) ?? newGroup(job, 'large', want) ??
+      ? tail(job) ?? newGroup(job, 'large', want) ??
         (job.isStream ? newGroup(job, 'small', want) ?? roomy(job) : undefined) ?? bestFit(job, 'large') ?? coldGroup(job, 'large') ?? longest(job, 'large') ??
         bestFit(job, 'small') ?? newGroup(job, 'small', want) ?? coldGroup(job, 'small') ?? longest(job, 'small')
       : bestFit(job, 'small') ?? coldGroup(job, 'small') ?? newGroup(job, 'small', 1) ??
@@ -279,7 +284,7 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
 
   /** So many free units in groups that the host has promised. */
   async function promiseUnits(ctx: Context, units: number): Promise<void> {
-    const job: Job = { area: 'large', region: -1, rightHint: -1, isStream: false, taken: [], left: 0, next: -1, loads: 0, readyOnly: false, hostFull: false }
+    const job: Job = { area: 'large', region: -1, rightHint: -1, isStream: false, roomUnits: Infinity, taken: [], left: 0, next: -1, loads: 0, readyOnly: false, hostFull: false }
     while (groups.readyUnits() < units) {
       const want = Math.min(TAKE_GROUPS_MAX, Math.ceil((units - groups.readyUnits()) / GROUP_UNITS))
       let group = -1
@@ -355,7 +360,8 @@ export function makeAllocator(engine: Engine, groups: Groups, usedAtOpen: number
     const { leftHintBytes, rightHintBytes } = request
     const job: Job = {
       area: request.area, region: leftHintBytes === undefined ? -1 : groups.regionOf(Math.max(0, leftHintBytes / UNIT_BYTES - 1) / GROUP_UNITS), rightHint: rightHintBytes === undefined ? -1 : rightHintBytes / UNIT_BYTES,
-      isStream: leftHintBytes !== undefined && units >= STREAM_UNITS, taken: [], left: units, readyOnly: request.readyOnly === true, loads: 0, hostFull: request.readyOnly === true,
+      isStream: leftHintBytes !== undefined && units >= STREAM_UNITS,
+      roomUnits: leftHintBytes === undefined ? units : request.fileBytes === undefined ? Infinity : Math.ceil(request.fileBytes / UNIT_BYTES), taken: [], left: units, readyOnly: request.readyOnly === true, loads: 0, hostFull: request.readyOnly === true,
       next: leftHintBytes !== undefined ? leftHintBytes / UNIT_BYTES : request.area === 'small' && rightHintBytes === undefined ? smallNext : -1
     }
     const need = advance(job)
