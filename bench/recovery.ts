@@ -1,8 +1,10 @@
 /**
  * What a death costs: how long a mount takes after kill -9 of the daemon with a full log, and how long a check of everything takes and
- * what it holds in memory. `node --import tsx bench/recovery.ts [--files 1000000] [--dir DIR] [--rounds 3]`; root, gcc.
+ * what it holds in memory. `node --import tsx bench/recovery.ts [--files 1000000] [--dir DIR] [--rounds 5]`; root, gcc.
  *   - The pool has so many files; then changes are made until its log takes no more (fill-log.ts), and the process dies.
+ *   - Each mount's daemon is killed as soon as it serves: the next one has the same log to replay. Asserted: the same changes.
  */
+import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { release, tmpdir } from 'node:os'
@@ -12,14 +14,16 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { mountAt, ogee } from '../test/programs/mount.js'
 import { run, start } from '../test/programs/run.js'
+import { median } from './figures.js'
 import { buildLoads } from './tools.js'
 
-const { values: options } = parseArgs({ options: { files: { type: 'string', default: '1000000' }, dir: { type: 'string', default: tmpdir() }, rounds: { type: 'string', default: '3' } } })
+const { values: options } = parseArgs({ options: { files: { type: 'string', default: '1000000' }, dir: { type: 'string', default: tmpdir() }, rounds: { type: 'string', default: '5' } } })
 const files = Number(options.files)
 const PER_FOLDER = 100_000
 const KINDS = ['names', 'small'] as const
 
 interface Opening { readonly ms: number; readonly replayedRecords: number }
+interface Serving { readonly pid: number; readonly opening: Opening }
 
 const top = mkdtempSync(path.join(options.dir, 'ogee-recovery-'))
 const mount = mountAt(path.join(top, 'pool'), path.join(top, 'mnt'))
@@ -33,6 +37,13 @@ async function dieWithFullLog(kind: string): Promise<number> {
   const { stdout } = spawnSync(process.execPath, ['--import', 'tsx', fillLog, mount.pool, kind], { encoding: 'utf8', timeout: 300_000 }) // ends by its own SIGKILL
   return (JSON.parse(stdout) as { logUsedBytes: number }).logUsedBytes
 }
+
+/** What the last daemon that served wrote in its log: sooner than it can be asked. */
+function lastServing(): Serving {
+  const lines = readFileSync(path.join(mount.pool, 'daemon.log'), 'utf8').trimEnd().split('\n')
+  return JSON.parse(lines.findLast((line) => line.includes('"opening"'))!) as Serving
+}
+const told = (ms: readonly number[]): string => `${median([...ms]).toFixed(0)} (${Math.min(...ms).toFixed(0)}-${Math.max(...ms).toFixed(0)})`
 
 async function anonPeakMib(pid: number, done: () => boolean): Promise<number> {
   let peak = 0
@@ -60,15 +71,22 @@ try {
     await load('names', 'create', path.join(mount.dir, `d${i}`), Math.min(files, PER_FOLDER))
   }
   for (const kind of KINDS) {
+    await mount.umount()
+    const used = await dieWithFullLog(kind)
+    const tookMs: number[] = []
+    const openings: Opening[] = []
     for (let round = 0; round < Number(options.rounds); round++) {
-      await mount.umount()
-      const used = await dieWithFullLog(kind)
       const before = performance.now()
       await run(ogee, ['mount', mount.pool, mount.dir], { timeoutMs: 60_000 })
-      const tookMs = performance.now() - before
-      const { ms, replayedRecords } = (await mount.status())['opening'] as Opening
-      console.log(`  mount after kill -9 with ${(used / 2 ** 20).toFixed(0)} MiB of log (${kind}): ${tookMs.toFixed(0)} ms from the command to a mounted pool; ${ms} of them to open the pool, ${replayedRecords} changes`)
+      tookMs.push(performance.now() - before)
+      const { pid, opening } = lastServing()
+      process.kill(pid, 'SIGKILL')
+      await run('umount', ['-l', mount.dir])
+      openings.push(opening)
+      assert.equal(openings[round].replayedRecords, openings[0].replayedRecords, 'the log is as full as before')
     }
+    await mount.mount()
+    console.log(`  mount after kill -9 with ${(used / 2 ** 20).toFixed(0)} MiB of log (${kind}, ${openings[0].replayedRecords} changes), median of ${tookMs.length} (min-max): ${told(tookMs)} ms from the command to a mounted pool; of them to open the pool ${told(openings.map((o) => o.ms))} ms`)
   }
   for (const state of ['mounted', 'closed']) {
     if (state === 'closed') await mount.umount()
