@@ -129,6 +129,7 @@ export class Session {
     try {
       if (!fits || r.end - p.IN_HEADER_BYTES < operation.bodyBytes) throw new PosixError('EINVAL')
       if (this.agreed === undefined && operation.early !== true) throw new PosixError('EIO')
+      if (this.closing !== undefined && operation.silent !== true) throw new PosixError('ENODEV') // behind DESTROY nothing comes
       if (r.node > Number.MAX_SAFE_INTEGER) throw new PosixError('ESTALE')
       if (operation.creates === true && (this.agreed!.flags2 & p.CREATE_SUPP_GROUP) !== 0) r.takeGroups()
       operation.run(this, r)

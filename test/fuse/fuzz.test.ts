@@ -69,3 +69,12 @@ for (const [how, wrap] of [['at once', (vfs: MemoryVfs) => vfs], ['later', (vfs:
     }
   })
 }
+
+test('what comes behind DESTROY is refused, and nothing waits for it', async () => {
+  const kernel = new Kernel(new MemoryVfs())
+  kernel.init()
+  survives(kernel, request(38, { unique: 1000n }))
+  survives(kernel, request(16, { node: 2n, unique: 1001n }, pack('write_in', { flags: 0o4010000 }))) // O_SYNC: it would wait
+  await kernel.session.close()
+  assert.equal(kernel.session.inFlight, 0)
+})
