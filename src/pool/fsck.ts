@@ -156,12 +156,18 @@ export async function fsckPool(folder: string, options: FsckOptions): Promise<Fs
     corrected++
   }
   const damagedBefore = patient.damaged.size
-  const { last, rounds } = await repair(patient, superblock, spaceBytes, first)
+  const { last, rounds } = await repair(patient, superblock, spaceBytes, first).catch(unreadable)
   corrected += damagedBefore - patient.damaged.size
   const left = last.count + early.length - corrected
   if (last.count > 0) for (const f of last.findings) options.did(f.ino, `${f.what}: this is left`)
   for (const name of patient.damaged.keys()) options.did(0, `${name} is damaged, and stays: what needs it gives EIO`)
   return { ...done, inodes: last.checked.inodes, directories: last.checked.directories, bytes: last.checked.bytes, rounds, left, corrected: Math.max(0, found - left) }
+}
+
+/** A repair met a row that all depends on, and that no other row tells. */
+function unreadable(e: unknown): never {
+  if (!(e instanceof PosixError) || e.code !== 'EIO') throw e
+  throw new Refusal('damaged', `A repair needs what cannot be read (${e.message.replace(/: unmount.*$/, '')}): put the whole pool back from a copy.`)
 }
 
 /** The second copy of the superblock. */

@@ -73,8 +73,9 @@ for (const [how, wrap] of [['at once', (vfs: MemoryVfs) => vfs], ['later', (vfs:
 test('what comes behind DESTROY is refused, and nothing waits for it', async () => {
   const kernel = new Kernel(new MemoryVfs())
   kernel.init()
+  kernel.deliver(request(35, { unique: 500n }, pack('create_in', { flags: 0o102, mode: 0o644 }), cString('a')))
   survives(kernel, request(38, { unique: 1000n }))
-  survives(kernel, request(16, { node: 2n, unique: 1001n }, pack('write_in', { flags: 0o4010000 }))) // O_SYNC: it would wait
+  survives(kernel, request(16, { node: 2n, unique: 1001n }, pack('write_in', { flags: 0xffffffff }))) // O_SYNC: it would wait
   await kernel.session.close()
   assert.equal(kernel.session.inFlight, 0)
 })
