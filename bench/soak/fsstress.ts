@@ -10,15 +10,12 @@ import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { seededRandom } from '../../src/sys/index.js'
 import { isAlive, isMounted, mountAt, ogee } from '../../test/programs/mount.js'
-import type { Mount } from '../../test/programs/mount.js'
 import { run, shell, start } from '../../test/programs/run.js'
 
 const PROCESSES = 4
 const WORK_MS_MIN = 200
 const WORK_MS_MORE = 2500
 const EMPTIED_EVERY = 8
-const UMOUNT_TRIES = 20
-const UMOUNT_PAUSE_MS = 500
 /** Devices are made and not opened: what is behind them is not the pool's. */
 const READ_ALL = 'find . -ls > /dev/null; find . -type f -exec cat {} + > /dev/null; find . -type l -exec readlink {} + > /dev/null'
 
@@ -40,18 +37,6 @@ async function empty(dir: string): Promise<void> {
   if (df.inodes !== 1) throw new Error(`an empty pool has ${df.inodes} inodes`)
   const left = (await shell('stat -f -c "%b %f" .', { cwd: dir })).stdout.trim().split(' ')
   if (left[0] !== left[1]) throw new Error(`an empty pool has ${left[1]} of ${left[0]} blocks free`)
-}
-
-/** Somebody else on the machine may be looking at all mounts, or have a copy of them, for a moment. */
-async function leave(mount: Mount): Promise<void> {
-  for (let tries = UMOUNT_TRIES; ; tries--) {
-    try {
-      return await mount.umount()
-    } catch (e) {
-      if (tries === 0 || !/target is busy/.test(String(e))) throw e
-      await sleep(UMOUNT_PAUSE_MS)
-    }
-  }
 }
 
 /** Problems, none if all is well. */
@@ -81,7 +66,7 @@ export async function killFsstress({ program, count, seed, report }: FsstressOpt
         report(`${kills + 1} kills`)
       }
     }
-    await leave(mount)
+    await mount.umount()
     await check(mount.pool)
     rmSync(top, { recursive: true })
     return []

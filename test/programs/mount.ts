@@ -15,6 +15,8 @@ import { fileURLToPath } from 'node:url'
 import { run } from './run.js'
 
 export const ogee = process.env['OGEE_BIN'] ?? fileURLToPath(new URL('../../bin/ogee', import.meta.url))
+const UMOUNT_TRIES = 10
+const UMOUNT_PAUSE_MS = 300
 const plainDir = process.env['OGEE_TEST_DIR']
 
 export interface Status {
@@ -108,7 +110,12 @@ export function mountAt(pool: string, dir: string): Mount {
       pid = (await status()).pid
     },
     async umount() {
-      await run(ogee, ['umount', dir], { timeoutMs: 60_000 })
+      for (let tries = UMOUNT_TRIES; ; tries--) {
+        const { code, stderr } = await run(ogee, ['umount', dir], { timeoutMs: 60_000, exits: [0, 1] })
+        if (code === 0) break
+        assert.ok(tries > 0 && /target is busy/.test(stderr), stderr) // whoever on the machine looks at all mounts is soon gone
+        await sleep(UMOUNT_PAUSE_MS)
+      }
       assert.ok(!isMounted(dir), `${dir} is not mounted when ogee umount returns`)
       await gone(pid, 10_000)
     },
