@@ -110,23 +110,24 @@ export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   return { epoch: get64(v, 9), sec: get64(v, 17), nsec: v.getUint32(25, true) }
 }
 
-/** W: the snapshot whose removal asked for it, by its epoch: no two are the same. */
-export function encodeSweep(epoch: number): Uint8Array {
+/** A row that is one number; its birth is always 0. */
+function encodeNumber(value: number): Uint8Array {
   const bytes = new Uint8Array(17)
-  set64(head(bytes, 0), 9, epoch)
+  set64(head(bytes, 0), 9, value)
   return bytes
 }
 
-export const decodeSweep = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'a mark of a removed snapshot'), 9)
+const decodeNumber = (bytes: Uint8Array, what: string): number => get64(opened(bytes, 17, what), 9)
+
+/** W: the snapshot whose removal asked for it, by its epoch: no two are the same. */
+export const encodeSweep = (epoch: number): Uint8Array => encodeNumber(epoch)
+
+export const decodeSweep = (bytes: Uint8Array): number => decodeNumber(bytes, 'a mark of a removed snapshot')
 
 /** U: the epoch that the domain goes back to. */
-export function encodeRollback(epoch: number): Uint8Array {
-  const bytes = new Uint8Array(17)
-  set64(head(bytes, 0), 9, epoch)
-  return bytes
-}
+export const encodeRollback = (epoch: number): Uint8Array => encodeNumber(epoch)
 
-export const decodeRollback = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'a mark of a rollback'), 9)
+export const decodeRollback = (bytes: Uint8Array): number => decodeNumber(bytes, 'a mark of a rollback')
 
 /** O: why an inode without links is still there. */
 export const UNLINKED = 0
@@ -169,18 +170,10 @@ export function xattrValue(bytes: Uint8Array): Uint8Array {
 }
 
 /** V: a volume's inode. */
-export function encodeVolume(ino: number): Uint8Array {
-  const bytes = new Uint8Array(17)
-  set64(head(bytes, 0), 9, ino)                 // birth: always 0, snapshots do not show volumes
-  return bytes
-}
+export const encodeVolume = (ino: number): Uint8Array => encodeNumber(ino) // no snapshot shows volumes
 
-export const decodeVolume = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'a volume'), 9)
+export const decodeVolume = (bytes: Uint8Array): number => decodeNumber(bytes, 'a volume')
 
-export function encodeNextIno(next: number): Uint8Array {
-  const bytes = new Uint8Array(17)
-  set64(head(bytes, 0), 9, next)
-  return bytes
-}
+export const encodeNextIno = (next: number): Uint8Array => encodeNumber(next)
 
-export const decodeNextIno = (bytes: Uint8Array): number => get64(opened(bytes, 17, 'the next inode number'), 9)
+export const decodeNextIno = (bytes: Uint8Array): number => decodeNumber(bytes, 'the next inode number')

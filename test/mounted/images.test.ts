@@ -4,17 +4,9 @@ import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
-import { makePlace, needsRoot, ogeePath, run } from './place.js'
+import { makePlace, needsRoot, ogeePath, ok, refused, run } from './place.js'
 import type { Place, Ran } from './place.js'
 
-const ok = (ran: Ran): Ran => {
-  assert.equal(ran.code, 0, `${ran.err}${ran.out}`)
-  return ran
-}
-const refused = (ran: Ran, said: RegExp): void => {
-  assert.notEqual(ran.code, 0)
-  assert.match(ran.err, said)
-}
 const sh = (script: string, cwd = '/'): Promise<Ran> => run('bash', ['-o', 'pipefail', '-c', script], { cwd, env: { OGEE: ogeePath } })
 
 /** A mounted pool with a subvolume of all kinds of files and its snapshot one, and another pool. */

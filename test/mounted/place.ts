@@ -1,4 +1,5 @@
 /** A folder for one test of the command line: pools and mount points in it, all unmounted and removed in the end. */
+import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -36,6 +37,15 @@ export function run(program: string, args: readonly string[], options: RunOption
     child.on('error', reject)
     child.on('close', (code) => resolve({ code, out, err }))
   })
+}
+
+export const ok = (ran: Ran): Ran => {
+  assert.equal(ran.code, 0, `${ran.err}${ran.out}`)
+  return ran
+}
+export const refused = (ran: Ran, said: RegExp): void => {
+  assert.notEqual(ran.code, 0)
+  assert.match(ran.err, said)
 }
 
 export interface Place {

@@ -3,17 +3,9 @@ import assert from 'node:assert/strict'
 import { closeSync, openSync, readFileSync, readSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { makePlace, run } from './place.js'
+import { makePlace, ok, refused, run } from './place.js'
 import type { Ran } from './place.js'
 
-const ok = (ran: Ran): Ran => {
-  assert.equal(ran.code, 0, `${ran.err}${ran.out}`)
-  return ran
-}
-const refused = (ran: Ran, said: RegExp): void => {
-  assert.notEqual(ran.code, 0)
-  assert.match(ran.err, said)
-}
 const sh = (script: string, cwd = '/'): Promise<Ran> => run('sh', ['-c', script], { cwd })
 
 test('a subvolume has snapshots of its own; names do not cross its edge', async (t) => {
