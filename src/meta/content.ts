@@ -43,12 +43,12 @@ function timesAfter(inode: StoredInode, { touch, since }: ContentEffects): Pick<
 function* changeIn(tx: Tx, ino: number, effects: ContentEffects, body: Body): Steps<Content> {
   const { touch, killSuidgid } = effects
   const inode = yield* inodeNow(tx, ino)
-  const { domain, epoch, newestSnapshot, root } = yield* domainOf(tx, inode.domain)
+  const where = yield* domainOf(tx, inode.domain)
+  const { epoch, newestSnapshot } = where
   const content = yield* wait(body(tx, { ino, epoch, newestSnapshot }, inode))
   addUsage(tx, 0, 0, content.extentsMore)
   if (touch === undefined && !killSuidgid && isSame(content, inode)) return inode // bytes in place: no row of the inode's
 
-  const where = { domain, epoch, newestSnapshot, root }
   if (touch !== undefined) yield* dropCapability(tx, where, inode)
   const grownBytes = content.sizeBytes - inode.sizeBytes
   if (grownBytes !== 0 && isRegular(inode)) {

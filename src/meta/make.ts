@@ -14,7 +14,7 @@ import type { StoredInode } from './inode.js'
 import { directoryKey, domainKey, KEY_NEXT_INO, KEY_USAGE, orphanKey } from './keys.js'
 import type { Inode, MakeArgs, Op } from './meta.js'
 import { readXattr } from './read.js'
-import { decodeNextIno, encodeDomain, encodeNextIno, encodeOrphan, UNNAMED } from './rows.js'
+import { decodeNextIno, encodeDomain, encodeNextIno, encodeOrphan, PLAIN_DOMAIN, UNNAMED } from './rows.js'
 import type { Domain } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
@@ -165,7 +165,7 @@ export function blankInode(ino: number, mode: number, domain: Domain, { ctx, now
 
 /** Once, at format: domain 1, its root directory (its own parent, without an entry), the counters. */
 export function formatPool(tx: Tx, op: Op, root: { readonly mode: number; readonly uid: number; readonly gid: number }): void {
-  const domain: Domain = { domain: ROOT_DOMAIN, epoch: 1, newestSnapshot: 0, root: ROOT_INO }
+  const domain: Domain = { domain: ROOT_DOMAIN, epoch: 1, newestSnapshot: 0, root: ROOT_INO, ...PLAIN_DOMAIN }
   tx.put(domainKey(ROOT_DOMAIN), encodeDomain(domain))
   tx.put(KEY_NEXT_INO, encodeNextIno(FIRST_FREE_INO))
   tx.createCounters(KEY_USAGE, [1, 0, 0])

@@ -30,7 +30,8 @@ const PAGE_ROWS = 256
 
 /** ENOENT, EBUSY (one is under way), ENOTEMPTY (there are younger snapshots). */
 export function* rollBack(tx: Tx, domain: number, name: string, younger: Younger): Steps<Rollback> {
-  const { epoch: now, root } = yield* domainNow(tx, domain)
+  const at = yield* domainNow(tx, domain)
+  const { epoch: now, root } = at
   const row = yield* wait(tx.get(snapshotKey(domain, name)))
   if (row === undefined) throw fail('ENOENT')
   if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
@@ -41,7 +42,7 @@ export function* rollBack(tx: Tx, domain: number, name: string, younger: Younger
     tx.delete(snapshotKey(domain, s.name))
     tx.change(encodeChange({ kind: 'unsnapshot', ino: root, name: s.name }))
   }
-  tx.put(domainKey(domain), encodeDomain({ domain, epoch: now, newestSnapshot: epoch, root }))
+  tx.put(domainKey(domain), encodeDomain({ ...at, newestSnapshot: epoch }))
   tx.put(sweepKey(domain), encodeSweep(now)) // what was replaced since then in history
   tx.put(rollbackKey(domain), encodeRollback(epoch))
   return { domain, root, epoch }

@@ -71,14 +71,28 @@ export function decodeDentry(key: Key, bytes: Uint8Array): Dentry {
 export interface Domain extends Epochs {
   readonly domain: number
   readonly root: number
+  /** DOMAIN_ bits. A domain without any has the short row. */
+  readonly flags: number
+  /** For how long its trash keeps what was removed. */
+  readonly trashKeepSec: number
 }
 
-export function encodeDomain({ epoch, newestSnapshot, root }: Domain): Uint8Array {
-  const bytes = new Uint8Array(33)
+/** What is removed goes to the trash. */
+export const DOMAIN_TRASH = 1
+
+/** A domain's fields behind its root. */
+export const PLAIN_DOMAIN = { flags: 0, trashKeepSec: 0 } as const
+
+export function encodeDomain({ epoch, newestSnapshot, root, flags, trashKeepSec }: Domain): Uint8Array {
+  const isPlain = flags === 0 && trashKeepSec === 0
+  const bytes = new Uint8Array(isPlain ? 33 : 41)
   const v = head(bytes, 0)                      // birth: always 0, snapshots do not show domains
   set64(v, 9, epoch)                            // epoch, from 1
   set64(v, 17, newestSnapshot)                  // newest snapshot's epoch, 0: none
   set64(v, 25, root)                            // inode
+  if (isPlain) return bytes
+  v.setUint32(33, flags, true)                  // flags: 1 trash
+  v.setUint32(37, trashKeepSec, true)           // the trash keeps: s
   return bytes
 }
 
@@ -86,7 +100,9 @@ export const domainOfRow = (domain: number, row: Row): Domain => (row.decoded ??
 
 function decodeDomain(domain: number, bytes: Uint8Array): Domain {
   const v = opened(bytes, 33, `domain ${domain}`)
-  return { domain, epoch: get64(v, 9), newestSnapshot: get64(v, 17), root: get64(v, 25) }
+  const more = bytes.length > 33
+  if (more) opened(bytes, 41, `domain ${domain}`)
+  return { domain, epoch: get64(v, 9), newestSnapshot: get64(v, 17), root: get64(v, 25), flags: more ? v.getUint32(33, true) : 0, trashKeepSec: more ? v.getUint32(37, true) : 0 }
 }
 
 /** N: a snapshot of a domain. */

@@ -34,19 +34,20 @@ export function* domainNow(tx: Reader, domain: number): Steps<Domain> {
 /** Its epoch: the view to read it at. ENOENT (no such domain), EEXIST, EBUSY (it is being rolled back). */
 export function* snapshot(tx: Tx, op: Op, domain: number, name: string): Steps<number> {
   checkName(name)
-  const { epoch, root } = yield* domainNow(tx, domain)
+  const at = yield* domainNow(tx, domain)
+  const { epoch, root } = at
   const key = snapshotKey(domain, name)
   if ((yield* wait(tx.get(key))) !== undefined) fail('EEXIST')
   if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
   tx.put(key, encodeSnapshot({ epoch, sec: op.now.sec, nsec: op.now.nsec }))
-  tx.put(domainKey(domain), encodeDomain({ domain, epoch: epoch + 1, newestSnapshot: epoch, root }))
+  tx.put(domainKey(domain), encodeDomain({ ...at, epoch: epoch + 1, newestSnapshot: epoch }))
   tx.change(encodeChange({ kind: 'snapshot', ino: root, name }))
   return epoch
 }
 
 /** The name goes at once, what it alone held in the background. Answers its epoch. ENOENT, EBUSY (the domain is being rolled back). */
 export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<number> {
-  const { epoch, root } = yield* domainNow(tx, domain)
+  const at = yield* domainNow(tx, domain)
   const key = snapshotKey(domain, name)
   const row = yield* wait(tx.get(key))
   if (row === undefined) throw fail('ENOENT')
@@ -54,9 +55,9 @@ export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<num
   const gone = decodeSnapshot(row.bytes).epoch
   const others = (yield* snapshotsOf(tx, domain)).filter((s) => s.epoch !== gone)
   tx.delete(key)
-  tx.put(domainKey(domain), encodeDomain({ domain, epoch, newestSnapshot: others.at(-1)?.epoch ?? 0, root }))
+  tx.put(domainKey(domain), encodeDomain({ ...at, newestSnapshot: others.at(-1)?.epoch ?? 0 }))
   tx.put(sweepKey(domain), encodeSweep(gone))
-  tx.change(encodeChange({ kind: 'unsnapshot', ino: root, name }))
+  tx.change(encodeChange({ kind: 'unsnapshot', ino: at.root, name }))
   return gone
 }
 

@@ -17,7 +17,7 @@ import { directoryKey, domainKey, inodeKey, orphanKey, snapshotsFrom, sweepKey }
 import { demandEmpty, rmdir } from './link.js'
 import { newInode } from './make.js'
 import type { Inode, Op } from './meta.js'
-import { encodeDomain, encodeOrphan, UNLINKED } from './rows.js'
+import { encodeDomain, encodeOrphan, PLAIN_DOMAIN, UNLINKED } from './rows.js'
 import type { Domain } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
@@ -46,7 +46,7 @@ export function* makeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, n
 
   const outer = yield* domainOf(tx, dir.domain)
   const slot = yield* findSlot(tx, hash, parent, name)
-  const domain: Domain = { domain: ino, epoch: 1, newestSnapshot: 0, root: ino }
+  const domain: Domain = { domain: ino, epoch: 1, newestSnapshot: 0, root: ino, ...PLAIN_DOMAIN }
   tx.put(domainKey(ino), encodeDomain(domain))
   const args = { parent, name, mode: S_IFDIR | (old === undefined ? mode : old.mode & 0o7777), umask: 0, rdev: 0, target: undefined, ino }
   const made = yield* newInode(tx, op, domain, dir, args, slot.place)

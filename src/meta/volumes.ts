@@ -16,7 +16,7 @@ import { domainKey, orphanKey, snapshotsFrom, VOLUMES_END, VOLUMES_FROM, volumeK
 import { blankInode } from './make.js'
 import type { Inode, Op, VolumeRow } from './meta.js'
 import { readInode } from './read.js'
-import { damaged, decodeVolume, encodeDomain, encodeOrphan, encodeVolume, UNLINKED } from './rows.js'
+import { damaged, decodeVolume, encodeDomain, encodeOrphan, encodeVolume, PLAIN_DOMAIN, UNLINKED } from './rows.js'
 import type { Domain } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
@@ -28,7 +28,7 @@ const PAGE_ROWS = 256
 export function* makeVolume(tx: Tx, op: Op, name: string, ino: number, sizeBytes: number): Steps<Inode> {
   const key = volumeKey(name)
   if ((yield* wait(tx.get(key))) !== undefined) fail('EEXIST')
-  const domain: Domain = { domain: ino, epoch: 1, newestSnapshot: 0, root: ino }
+  const domain: Domain = { domain: ino, epoch: 1, newestSnapshot: 0, root: ino, ...PLAIN_DOMAIN }
   tx.put(key, encodeVolume(ino))
   tx.put(domainKey(ino), encodeDomain(domain))
   addUsage(tx, 1, sizeBytes)

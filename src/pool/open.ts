@@ -23,6 +23,8 @@ import type { OpenedVfs, Vfs, VfsOptions } from '../vfs/index.js'
 import { openVolumes } from '../volume/index.js'
 import type { Volumes } from '../volume/index.js'
 import { deviceSizeBytes } from './device.js'
+import { FEATURE, liveSuperblock } from './features.js'
+import type { LiveSuperblock } from './features.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
 import { keepCopy, makeUuid, readSuperblock, SIZE_MIN_BYTES, writeSuperblock } from './superblock.js'
@@ -190,35 +192,33 @@ export async function openPool(folder: string, options: OpenOptions): Promise<Po
 async function assemble(folder: string, found: Superblock, options: OpenOptions): Promise<Pool> {
   const { clock } = options
   const beganMs = clock.monotonicMs()
-  let superblock = found
   const closers: (() => Promise<void>)[] = []
   try {
     const engine = await engineOf(folder, options)
     closers.push(() => engine.close())
+    const superblock = liveSuperblock(folder, engine, found)
     const space = await openSpace({ engine, path: join(folder, SPACE_FILE), clock, io: options.seams?.spaceIo })
     closers.push(() => space.close())
     const store = withinHost(space, folder, clock)
-    const tree = openTree({ hashKey: superblock.nameKey })
+    const tree = openTree({ hashKey: found.nameKey })
     const data = openData({ engine, store, clock, changeContent: changeContent(engine), readContent: readContent(engine), directAfterBytes: options.seams?.directAfterBytes })
     closers.push(() => data.close())
     await data.recover(backgroundContext())
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
     closers.push(() => vfs.close())
-    const volumes = openVolumes({ engine, tree, data, clock, removed: (ino) => vfs.reclaim(ino) })
-    const snapshots = openSnapshots({ engine, tree, data, clock })
+    const needEpochs = (): Promise<void> => superblock.need(FEATURE.epochs)
+    const volumes = openVolumes({ engine, tree, data, clock, needEpochs, removed: (ino) => vfs.reclaim(ino) })
+    const snapshots = openSnapshots({ engine, tree, data, clock, needEpochs })
     closers.push(() => snapshots.stop())
     const stuck = await snapshots.recover(backgroundContext())
     if (stuck > 0) options.note(`${stuck === 1 ? 'a volume' : `${stuck} volumes`} could not be rolled back to the end, and cannot be opened: run ogee fsck.`)
     if (options.vfs.readOnly !== true) snapshots.start()
     const { sizeBytes } = space.status()
-    if (sizeBytes > superblock.sizeBytes) { // it grew, and the power went before the superblock knew
-      superblock = { ...superblock, sizeBytes }
-      writeSuperblock(folder, superblock)
-    }
-    await keepCopy(engine, superblock)
+    if (sizeBytes > found.sizeBytes) await superblock.grown(sizeBytes) // the power went before the superblock knew
+    await keepCopy(engine, superblock.now)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, volumes, removed: (ino: number) => vfs.reclaim(ino) }
-    const images = poolImages({ uuid: superblock.uuid, engine, tree, data, store, clock, snapshots, subvolumes: poolSubvolumes(ofEpochs), volumes, removed: ofEpochs.removed })
+    const images = poolImages({ uuid: found.uuid, engine, tree, data, store, clock, snapshots, subvolumes: poolSubvolumes(ofEpochs), volumes, removed: ofEpochs.removed })
     return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), diffs: poolDiffs({ engine, tree, data }), images, closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
@@ -229,7 +229,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
 interface Assembled {
   readonly openingMs: number
   readonly folder: string
-  readonly superblock: Superblock
+  readonly superblock: LiveSuperblock
   readonly engine: Engine
   readonly store: Store
   readonly data: Data
@@ -242,13 +242,12 @@ interface Assembled {
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, volumes, snapshots, subvolumes, diffs, images, closers }: Assembled): Pool {
-  let superblock = atOpen
+function poolOf({ openingMs, folder, superblock, engine, store, vfs, volumes, snapshots, subvolumes, diffs, images, closers }: Assembled): Pool {
   let closing: Promise<void> | undefined
   return {
     folder,
     get superblock() {
-      return superblock
+      return superblock.now
     },
     vfs,
     volumes,
@@ -258,7 +257,7 @@ function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, vol
     images,
     async status() {
       const { usedBytes, freeBytes, freeExtents } = store.status()
-      const { sizeBytes } = superblock
+      const { sizeBytes } = superblock.now
       const { inodes, extents, openFiles, openDirectories, dirtyBytes } = vfs.status()
       const e = engine.status()
       return {
@@ -271,7 +270,7 @@ function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, vol
     },
     sync: () => vfs.syncAll(backgroundContext()),
     async grow(wanted) {
-      const sizeBytes = grownSize(superblock, wanted)
+      const sizeBytes = grownSize(superblock.now, wanted)
       try {
         await store.grow(sizeBytes)
       } catch (e) {
@@ -279,9 +278,7 @@ function poolOf({ openingMs, folder, superblock: atOpen, engine, store, vfs, vol
         if (device !== undefined && device < sizeBytes) throw new Refusal('full', `The device of pool ${folder} has ${prettyBytes(device, { binary: true })}: enlarge it first.`)
         throw poolRefusal(e, folder)
       }
-      superblock = { ...superblock, sizeBytes }
-      writeSuperblock(folder, superblock)
-      await keepCopy(engine, superblock)
+      await superblock.grown(sizeBytes)
       return sizeBytes
     },
     close() {

@@ -47,6 +47,8 @@ export interface SnapshotParts {
   readonly tree: Tree
   readonly data: Data
   readonly clock: Clock
+  /** Resolves when the pool says durably that it has epochs: before the first snapshot or subvolume. */
+  needEpochs(): Promise<void>
 }
 
 export function openSnapshots(parts: SnapshotParts): Snapshots {
@@ -59,6 +61,7 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
   }
   return {
     async create(ctx, domain, name) {
+      await parts.needEpochs()
       const op = opOf(ctx)
       const epoch = await data.quiesce(ctx, () => engine.transact(ctx, (tx) => tree.snapshot(tx, op, domain, name)))
       await engine.sync(ctx)
@@ -78,6 +81,7 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       sweeper.wake()
     },
     async makeSubvolume(ctx, parent, name) {
+      await parts.needEpochs()
       const op = opOf(ctx)
       const made = await engine.transact(ctx, async (tx) => tree.makeSubvolume(tx, op, parent, name, 0o755, await tree.takeInodeNumbers(tx, 1)))
       await engine.sync(ctx)

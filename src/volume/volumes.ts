@@ -20,6 +20,8 @@ export interface VolumeParts {
   readonly tree: Tree
   readonly data: Data
   readonly clock: Clock
+  /** Resolves when the pool says durably that it has domains besides its root tree: before the first volume. */
+  needEpochs(): Promise<void>
   /** A removed volume's inode: its bytes are to be reclaimed. */
   removed(ino: number): void
 }
@@ -139,6 +141,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
     async create(name, sizeBytes) {
       checkVolumeName(name)
       checkVolumeSize(sizeBytes)
+      await parts.needEpochs()
       const made = op()
       const inode = await refusing(name, engine.transact(ctx, async (tx) => tree.makeVolume(tx, made, name, await tree.takeInodeNumbers(tx, 1), sizeBytes)))
       await durable()

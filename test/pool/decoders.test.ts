@@ -52,7 +52,7 @@ const cases: readonly Case[] = [
   { what: 'stored row', whole: Buffer.from([2, ...Buffer.alloc(16)]), decode: (b) => entryFrom(b as Buffer, 0, b.length, 1) },
   { what: 'inode', whole: Buffer.from([1, ...Buffer.alloc(139)]), decode: (b) => decodeInode(5, b) },
   { what: 'entry', whole: encodeDentry(1, 5, 0o100000, 'name'), decode: (b) => decodeDentry(key, b) },
-  { what: 'domain', whole: encodeDomain({ domain: 1, epoch: 4, newestSnapshot: 3, root: 1 }), decode: (b) => domainOfRow(1, row(b)) },
+  { what: 'domain', whole: encodeDomain({ domain: 1, epoch: 4, newestSnapshot: 3, root: 1, flags: 1, trashKeepSec: 60 }), decode: (b) => domainOfRow(1, row(b)) },
   { what: 'snapshot', whole: encodeSnapshot({ epoch: 1, sec: 2, nsec: 3 }), decode: decodeSnapshot },
   { what: 'sweep', whole: encodeSweep(4), decode: decodeSweep },
   { what: 'volume', whole: encodeVolume(4), decode: decodeVolume },
