@@ -9,8 +9,10 @@ import type { Context } from '../sys/index.js'
 import type { MaybePromise, Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
 import type { Content, ContentAfter, ContentEffects, FileRef } from './data.js'
-import { coverage, editMap } from './filemap.js'
-import type { Editor } from './filemap.js'
+import { editMap } from './editor.js'
+import type { Editor } from './editor.js'
+import { coverage } from './filemap.js'
+import type { FileMap } from './filemap.js'
 import { freed, isScattered, lend, settle, unlock, unsynced, weight, WHOLE, withLock } from './files.js'
 
 import type { File, Floor, Time } from './files.js'
@@ -122,6 +124,19 @@ export interface Planned {
   readonly lentBytes?: number
 }
 
+/** What a reader sees until the commit is answered. The map is made only if somebody looks. */
+class Inflight {
+  readonly content: Content
+  private readonly editor: Editor
+  constructor(content: Content, editor: Editor) {
+    this.content = content
+    this.editor = editor
+  }
+  get map(): FileMap {
+    return this.editor.map
+  }
+}
+
 /** One transaction on a file, under its lock; `edit` is pure, it may run twice. */
 export function commit(floor: Floor, ctx: Context, file: File, planned: Planned, edit: (editor: Editor, tx: Tx, ref: FileRef, content: Content) => Next): Promise<Content> {
   const { effects, ref: expected, pieces = [], heldBytes = 0, lentBytes = 0 } = planned
@@ -156,7 +171,7 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     e.writeRows(tx)
     floor.store.commitAllocated(tx, pieces)
     const after: ContentAfter = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline, extentsMore: e.extentsMore() }
-    file.inflight = { content: after, get map() { return e.map } }
+    file.inflight = new Inflight(after, e)
     const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
     return freeing instanceof Promise ? freeing.then(() => after) : after
   }).then((content) => {
