@@ -14,7 +14,9 @@ import type { UnitsCheck } from '../store/index.js'
 import { EXTENT_MAX_BYTES, FILE_MAX_BYTES } from './data.js'
 import type { Content } from './data.js'
 import { ceilUnit, floorUnit } from './filemap.js'
-import type { Extent, Pending } from './filemap.js'
+import { unitsOf } from './extents.js'
+import type { Extent } from './extents.js'
+import type { Pending } from './filemap.js'
 import { decodePast, HISTORY_KIND } from './history.js'
 import { decodeExtent, decodePending, EXTENT_KIND, extentOfRow, inoOf, PENDING_KIND, pendingOfRow, TENTATIVE_KIND } from './rows.js'
 
@@ -117,9 +119,13 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       if (e.off < extentsEnd || e.len <= 0) say(`has an extent at ${e.off} that overlaps the one before it`)
       if (e.off % UNIT_BYTES !== 0 || e.off + e.len > ceilUnit(FILE_MAX_BYTES)) say(`has an extent at the impossible offset ${e.off}`)
       extentsEnd = e.off + e.len
+      last = e
+      if (unitsOf(e) === undefined) {
+        if (e.start !== 0) say(`has a hole at ${e.off} that lies somewhere`)
+        return
+      }
       count(e.off, extentsEnd)
       claim(`an extent at ${e.off}`, e.start, e.len)
-      last = e
     },
     pending(row) {
       rows++
@@ -134,7 +140,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       isTentative = true
       if (p.off % UNIT_BYTES !== 0) say(`has a tentative range at the impossible offset ${p.off}`)
       if (!p.borrowed) return claim(`a tentative range at ${p.off}`, p.start, p.len)
-      const isLent = last !== undefined && last.unwritten && last.off <= p.off && last.off + last.len >= pendingsEnd && p.start === last.start + p.off - last.off
+      const isLent = last !== undefined && last.unwritten && last.kind === 'own' && last.off <= p.off && last.off + last.len >= pendingsEnd && p.start === last.start + p.off - last.off
       if (!isLent) say(`has a borrowed range at ${p.off} that no unwritten extent lends`)
     },
     tentative() {
@@ -164,7 +170,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       if (!(past.birth < past.death)) say('has a history row that died before it was born')
       if (past.key.startsWith(EXTENT_KIND)) {
         const e = readable('an extent in history', () => decodeExtent(past.key, past.bytes))
-        if (e !== undefined) claim(`an extent in history at ${e.off}`, e.start, e.len)
+        if (e !== undefined && unitsOf(e) !== undefined) claim(`an extent in history at ${e.off}`, e.start, e.len)
       } else if (past.key.startsWith(PENDING_KIND)) {
         const p = readable('a pending range in history', () => decodePending(past.key, past.bytes))
         if (p !== undefined && p.bytes === undefined) say('has a tentative range in history')
@@ -173,7 +179,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
     claims: {
       extent(row) {
         const e = silently(() => extentOfRow(row))
-        if (e !== undefined) units?.claim(e.start, e.len)
+        if (e !== undefined && unitsOf(e) !== undefined) units?.claim(e.start, e.len)
       },
       pending(row) {
         const p = silently(() => pendingOfRow(row))
@@ -182,7 +188,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       past(row) {
         const past = decodePast(row)
         const e = past.key.startsWith(EXTENT_KIND) ? silently(() => decodeExtent(past.key, past.bytes)) : undefined
-        if (e !== undefined) units?.claim(e.start, e.len)
+        if (e !== undefined && unitsOf(e) !== undefined) units?.claim(e.start, e.len)
       }
     }
   }

@@ -9,8 +9,10 @@ import { assert, copyBytes } from '../sys/index.js'
 import type { Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
 import { EXTENT_MAX_BYTES } from './data.js'
+import { isJoinable, ownExtent, partOfExtent, unitsOf } from './extents.js'
+import type { Extent } from './extents.js'
 import { ceilUnit, firstBehind, floorUnit } from './filemap.js'
-import type { Extent, FileMap, Pending, Ranged } from './filemap.js'
+import type { FileMap, Pending } from './filemap.js'
 import { retire } from './history.js'
 import { encodeExtent, encodePending, extentKey, LOGGED_HEADER_BYTES, newLoggedRow, pendingKey } from './rows.js'
 
@@ -41,11 +43,13 @@ export interface Editor {
   addTentative(off: number, piece: Piece, stamp: number, borrowed: boolean, claimed: number): void
   /** Logged bytes over whatever is pending there. `from` undefined: zeros. */
   log(tx: Tx, off: number, length: number, from: Uint8Array | undefined, at: number): void
-  /** Takes extents of [from, to) away: to history (dying at `death`, the domain's epoch if not given) or freed. Unwritten ones are freed always. */
+  /** Takes extents of [from, to) away, in whose place something of its own comes: to history (dying at `death`, the domain's epoch if not given) or freed. Unwritten ones are freed always. */
   dropExtents(tx: Tx, from: number, to: number, death?: number): void
   /** Takes extents of [from, to) away without freeing: their units are put back by the caller. */
   liftExtents(from: number, to: number): Extent[]
   addExtent(off: number, piece: Piece, birth: number, unwritten: boolean): void
+  /** One with a row; where it goes there is none. */
+  putExtent(extent: Extent): void
   /** A logged range that was in history. Nothing is pending there. */
   putBack(pending: Pending): void
   writeRows(tx: Tx): void
@@ -60,8 +64,6 @@ interface Aside {
 }
 type Rows<R> = Map<number, R | undefined>
 
-const partOfExtent = (e: Extent, from: number, to: number): Extent =>
-  from === e.off && to === e.off + e.len ? e : { ...e, off: from, len: to - from, start: e.start + from - e.off }
 const partOfPending = (p: Pending, from: number, to: number): Pending =>
   from === p.off && to === p.off + p.len ? p
     : p.bytes === undefined ? { ...p, off: from, len: to - from, start: p.start + from - p.off }
@@ -81,6 +83,7 @@ class EditedMap implements Editor {
   lowAt = Infinity
   highAt = 0
   tentatives = 0
+  storedExtents = 0
   /** Bytes that were logged and nothing else: `remove` ranges at `at` become `insert`. */
   aside: Aside | undefined = undefined
 
@@ -122,7 +125,7 @@ class EditedMap implements Editor {
     return this.tentatives
   }
   extentsMore(): number {
-    return this.exts.length - this.base.exts.length
+    return this.storedExtents
   }
   low(): number {
     return this.lowAt
@@ -183,8 +186,10 @@ class EditedMap implements Editor {
   dropExtents(tx: Tx, from: number, to: number, death = this.epoch): void {
     const { ino, newestSnapshot } = this
     for (const e of this.liftExtents(from, to)) {
+      if (e.kind === 'lent') continue
+      const units = unitsOf(e)
       if (!e.unwritten && e.birth <= newestSnapshot && e.birth < death) retire(tx, extentKey(ino, e.off), e.birth, encodeExtent(e), { epoch: death, newestSnapshot })
-      else this.freed.push({ startBytes: e.start, lengthBytes: e.len })
+      else if (units !== undefined) this.freed.push(units)
     }
   }
 
@@ -193,22 +198,24 @@ class EditedMap implements Editor {
   }
 
   addExtent(off: number, piece: Piece, birth: number, unwritten: boolean): void {
-    let e: Extent = { off, len: piece.lengthBytes, start: piece.startBytes, birth, unwritten }
+    this.putExtent(ownExtent(off, piece, birth, unwritten))
+  }
+
+  putExtent(extent: Extent): void {
+    let e = extent
     const list = this.ownExts()
     const rows = (this.extRows ??= new Map())
-    let at = firstBehind(list, off)
-    const touches = (l: Extent, r: Extent): boolean =>
-      l.off + l.len === r.off && l.start + l.len === r.start && l.birth === r.birth && l.unwritten === r.unwritten && l.len + r.len <= EXTENT_MAX_BYTES
-    this.touch(off, off + e.len)
+    let at = firstBehind(list, e.off)
+    this.touch(e.off, e.off + e.len)
     let gone = 0
     const left = list[at - 1]
-    if (left !== undefined && touches(left, e)) {
+    if (left !== undefined && isJoinable(left, e)) {
       e = { ...left, len: left.len + e.len }
       at--
       gone++
     }
     const right = list[at + gone]
-    if (right !== undefined && touches(e, right)) {
+    if (right !== undefined && isJoinable(e, right)) {
       rows.set(right.off, undefined)
       e = { ...e, len: e.len + right.len }
       gone++
@@ -216,6 +223,7 @@ class EditedMap implements Editor {
     const parts: Extent[] = []
     for (let done = 0; done < e.len; done += EXTENT_MAX_BYTES) parts.push(partOfExtent(e, e.off + done, Math.min(e.off + e.len, e.off + done + EXTENT_MAX_BYTES)))
     list.splice(at, gone, ...parts)
+    this.storedExtents += parts.length - gone
     for (const p of parts) rows.set(p.off, p)
   }
 
@@ -272,7 +280,7 @@ class EditedMap implements Editor {
   }
 
   /** Cuts [from, to) out of a list; what is left of ranges at its ends stays. Answers the pieces cut out. */
-  private cut<R extends Ranged & { readonly bytes?: Uint8Array | undefined }>(list: readonly R[], own: () => R[], rows: Rows<R>, part: (r: R, from: number, to: number) => R, from: number, to: number): R[] {
+  private cut<R extends Extent | Pending>(list: readonly R[], own: () => R[], rows: Rows<R>, part: (r: R, from: number, to: number) => R, from: number, to: number): R[] {
     const first = firstBehind(list, from)
     let last = first
     while (last < list.length && list[last].off < to) last++
@@ -286,17 +294,20 @@ class EditedMap implements Editor {
       const b = Math.min(to, end)
       out.push(part(r, a, b))
       this.touch(a, b)
-      rows.set(r.off, undefined)
-      if ('bytes' in r && r.bytes === undefined) this.tentatives += (r.off < from ? 1 : 0) + (end > to ? 1 : 0) - 1
+      const more = (r.off < from ? 1 : 0) + (end > to ? 1 : 0) - 1
+      const isLent = 'kind' in r && r.kind === 'lent'
+      if ('kind' in r) this.storedExtents += isLent ? 0 : more
+      else if (r.bytes === undefined) this.tentatives += more
+      if (!isLent) rows.set(r.off, undefined)
       if (r.off < from) {
         const left = part(r, r.off, from)
         stay.push(left)
-        rows.set(left.off, left)
+        if (!isLent) rows.set(left.off, left)
       }
       if (end > to) {
         const right = part(r, to, end)
         stay.push(right)
-        rows.set(right.off, right)
+        if (!isLent) rows.set(right.off, right)
       }
     }
     own().splice(first, last - first, ...stay)

@@ -4,15 +4,9 @@
  *     holds both tentative and logged bytes.
  */
 import { UNIT_BYTES } from '../store/index.js'
+import { movesAway } from './extents.js'
+import type { Extent } from './extents.js'
 
-export interface Extent {
-  readonly off: number
-  readonly len: number
-  /** Address in the store. */
-  readonly start: number
-  readonly birth: number
-  readonly unwritten: boolean
-}
 export interface Pending {
   readonly off: number
   readonly len: number
@@ -52,25 +46,22 @@ export function firstBehind(list: readonly Ranged[], at: number): number {
   return low
 }
 
-/** Bytes of [from, to) that extents cover. */
+/** Bytes of [from, to) that extents with units cover. */
 export function coveredByExtents(exts: readonly Extent[], from: number, to: number): number {
   let sum = 0
   for (let i = firstBehind(exts, from); i < exts.length && exts[i].off < to; i++) {
-    sum += Math.min(to, exts[i].off + exts[i].len) - Math.max(from, exts[i].off)
+    if (exts[i].kind !== 'hole') sum += Math.min(to, exts[i].off + exts[i].len) - Math.max(from, exts[i].off)
   }
   return sum
 }
 
 export interface Coverage {
-  /** Units held in the store or logged, in bytes: st_blocks. */
+  /** Units held in the store (the origin's too) or logged, in bytes: st_blocks. */
   readonly allocated: number
-  /** Units with logged bytes and no extent, or one that a snapshot keeps: a flush will allocate them. In bytes. */
+  /** Units with logged bytes and no extent, or one that stays as it is: a flush will allocate them. In bytes. */
   readonly loose: number
   readonly logged: number
 }
-
-/** Whether logged bytes go to new units when they are flushed, though an extent is under them: a snapshot shows that, and not them. */
-export const movesAway = (extent: Extent, birth: number, newestSnapshot: number): boolean => extent.birth <= newestSnapshot && extent.birth !== birth
 
 /** Of the units that [from, to) touches. */
 export function coverage({ exts, pends }: FileMap, from: number, to: number, newestSnapshot: number): Coverage {
@@ -86,12 +77,10 @@ export function coverage({ exts, pends }: FileMap, from: number, to: number, new
     const end = Math.min(b, ceilUnit(p.off + p.len))
     if (p.bytes !== undefined) {
       logged += Math.min(b, p.off + p.len) - Math.max(a, p.off)
-      if (newestSnapshot > 0) {
-        for (let start = Math.max(moved, floorUnit(p.off)), j = firstBehind(exts, start); j < exts.length && exts[j].off < end; j++) {
-          if (!movesAway(exts[j], p.birth, newestSnapshot)) continue
-          moved = Math.min(end, exts[j].off + exts[j].len)
-          loose += moved - Math.max(start, exts[j].off)
-        }
+      for (let start = Math.max(moved, floorUnit(p.off)), j = firstBehind(exts, start); j < exts.length && exts[j].off < end; j++) {
+        if (!movesAway(exts[j], p.birth, newestSnapshot)) continue
+        moved = Math.min(end, exts[j].off + exts[j].len)
+        loose += moved - Math.max(start, exts[j].off)
       }
     }
     const start = Math.max(done, floorUnit(p.off))
@@ -110,11 +99,11 @@ export function leftHint({ exts, pends }: FileMap, off: number): number | undefi
   const p = pends[firstBehind(pends, off - 1)]
   if (p !== undefined && p.off < off && p.bytes === undefined && p.off + p.len >= off) return p.start + off - p.off
   const e = exts[firstBehind(exts, off - 1)]
-  return e !== undefined && e.off < off ? e.start + off - e.off : undefined
+  return e !== undefined && e.off < off && e.kind === 'own' ? e.start + off - e.off : undefined
 }
 export function rightHint({ exts, pends }: FileMap, off: number): number | undefined {
   const p = pends[firstBehind(pends, off)]
   if (p !== undefined && p.off === off && p.bytes === undefined) return p.start
   const e = exts[firstBehind(exts, off)]
-  return e !== undefined && e.off === off ? e.start : undefined
+  return e !== undefined && e.off === off && e.kind === 'own' ? e.start : undefined
 }

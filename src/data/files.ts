@@ -15,8 +15,9 @@ import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
 import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent, View } from './data.js'
+import type { Extent } from './extents.js'
 import { coverage } from './filemap.js'
-import type { Extent, FileMap, Pending } from './filemap.js'
+import type { FileMap, Pending } from './filemap.js'
 import { EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
 
 export const ENTRIES_MAX = 256 * 1024 // ranges, of about 90 bytes each

@@ -14,8 +14,10 @@ import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
 import { commit, exclusively, Moved, refOf } from './changing.js'
 import type { FileRef } from './data.js'
-import { ceilUnit, firstBehind, floorUnit, leftHint, movesAway, rightHint } from './filemap.js'
-import type { Extent, FileMap, Pending } from './filemap.js'
+import { takesIn } from './extents.js'
+import type { Extent } from './extents.js'
+import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
+import type { FileMap, Pending } from './filemap.js'
 import { lend, tryLock, unlock, withLock } from './files.js'
 import type { File, Floor } from './files.js'
 import { SMALL_FILE_BYTES } from './writing.js'
@@ -84,7 +86,7 @@ export function targetsOf({ exts }: FileMap, pends: readonly Pending[], newestSn
       const e = exts[firstBehind(exts, pos)]
       const under = e !== undefined && e.off <= pos ? e : undefined
       const to = Math.min(run.to, under !== undefined ? under.off + under.len : e?.off ?? Infinity)
-      const inPlace = under !== undefined && !movesAway(under, run.mixed ? -1 : run.birth, newestSnapshot)
+      const inPlace = under !== undefined && takesIn(under, run.mixed ? -1 : run.birth, newestSnapshot)
       out.push({ from: pos, to, birth: inPlace ? under!.birth : run.birth, under, inPlace, pieces: [] })
       pos = to
     }
@@ -97,8 +99,11 @@ async function compose(floor: Floor, ctx: Context, target: Target, pends: readon
   const { from, to, under } = target
   const bytes = new Uint8Array(to - from)
   if (under !== undefined && !under.unwritten) {
-    const reading = floor.store.read(ctx, under.start + from - under.off, to - from, bytes, 0)
-    if (reading instanceof Promise) await reading
+    if (under.bytes !== undefined) bytes.set(under.bytes.subarray(from - under.off, to - under.off))
+    else {
+      const reading = floor.store.read(ctx, under.start + from - under.off, to - from, bytes, 0)
+      if (reading instanceof Promise) await reading
+    }
   }
   eachPart(pends, from, to, (p, a, b) => bytes.set(p.bytes!.subarray(a - p.off, b - p.off), a - from))
   return bytes

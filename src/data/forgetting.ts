@@ -6,6 +6,7 @@
 import type { Context } from '../sys/index.js'
 import type { Key, MaybePromise, Row, Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
+import { unitsOf } from './extents.js'
 import { freed } from './files.js'
 import type { Floor } from './files.js'
 import { decodePast } from './history.js'
@@ -38,6 +39,6 @@ function dropRow(tx: Tx, key: Key, row: Row | undefined, pieces: Piece[]): void 
   tx.delete(key)
   const past = decodePast({ key, row })
   if (!past.key.startsWith(EXTENT_KIND)) return
-  const { start, len } = decodeExtent(past.key, past.bytes)
-  pieces.push({ startBytes: start, lengthBytes: len })
+  const units = unitsOf(decodeExtent(past.key, past.bytes))
+  if (units !== undefined) pieces.push(units)
 }

@@ -10,6 +10,7 @@
 import { errnoOf, PosixError } from '../sys/index.js'
 import type { Timer } from '../sys/index.js'
 import { commit, exclusively, Moved, refOf, stableEnd } from './changing.js'
+import { mayOverwrite } from './extents.js'
 import { firstBehind, leftHint } from './filemap.js'
 import { BACKGROUND, isScattered, loaded, MERGED_BYTES } from './files.js'
 import type { File, Floor } from './files.js'
@@ -119,7 +120,7 @@ function gains({ map, ref }: File, from: number): boolean {
   let pieces = 0
   for (let i = firstBehind(exts, from); pos < to; i++) {
     const e = exts[i]
-    if (e === undefined || e.off > pos || e.unwritten || e.birth <= newestSnapshot) return false
+    if (e === undefined || e.off > pos || e.unwritten || !mayOverwrite(e, newestSnapshot)) return false
     pos = e.off + e.len
     pieces++
   }

@@ -11,8 +11,9 @@ import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { NOW } from './data.js'
 import type { Content, Part, PartKind, View } from './data.js'
+import type { Extent } from './extents.js'
 import { EMPTY_MAP, firstBehind } from './filemap.js'
-import type { Extent, FileMap, Pending } from './filemap.js'
+import type { FileMap, Pending } from './filemap.js'
 import { BACKGROUND, beginRead, endRead, fileOf, loaded, scanAll } from './files.js'
 import type { File, Floor, Past, Seen } from './files.js'
 import { decodePast, HISTORY_KIND } from './history.js'
@@ -151,6 +152,11 @@ export function readMap(floor: Floor, ctx: Context, content: Content, { exts, pe
       const e = exts[ei]
       if (e !== undefined && e.off <= pos) {
         upto = Math.min(upto, e.off + e.len)
+        if (e.bytes !== undefined) {
+          into.set(e.bytes.subarray(pos - e.off, upto - e.off), base + pos)
+          pos = upto
+          continue
+        }
         if (!e.unwritten) start = e.start + pos - e.off
       } else if (e !== undefined && e.off < upto) upto = e.off
     }
@@ -183,7 +189,7 @@ const partAt = (map: FileMap, pos: number): { readonly kind: PartKind; readonly 
   if (p !== undefined && p.off <= pos) return { kind: 'data', upto: p.off + p.len }
   const e: Extent | undefined = map.exts[firstBehind(map.exts, pos)]
   const limit = p === undefined ? Infinity : p.off
-  if (e !== undefined && e.off <= pos) return { kind: e.unwritten ? 'zero' : 'data', upto: Math.min(limit, e.off + e.len) }
+  if (e !== undefined && e.off <= pos) return { kind: !e.unwritten ? 'data' : e.kind === 'hole' ? 'hole' : 'zero', upto: Math.min(limit, e.off + e.len) }
   return { kind: 'hole', upto: Math.min(limit, e === undefined ? Infinity : e.off) }
 }
 

@@ -76,10 +76,7 @@ async function bringBack(floor: Floor, ctx: Context, file: File, view: View, kin
         const past = decodePast(row)
         tx.delete(row.key)
         if (kind === PENDING_KIND) editor.putBack(decodePending(past.key, past.bytes))
-        else {
-          const { off, start, len, birth, unwritten } = decodeExtent(past.key, past.bytes)
-          editor.addExtent(off, { startBytes: start, lengthBytes: len }, birth, unwritten)
-        }
+        else editor.putExtent(decodeExtent(past.key, past.bytes))
       }
       return { sizeBytes: before.sizeBytes, inline: undefined }
     })

@@ -5,13 +5,14 @@
  *                                   yet synced). Pending ranges of a file never overlap
  *   'T' ino u64 BE                  the file has tentative ranges, or a size that its durable bytes do not cover
  * Values begin with version u8 and birth u64 (history.ts). What follows:
- *   E   9 flags u8 (1: unwritten, reads as zeros)   10 start u64   18 length u32
+ *   E   9 flags u8 (1: unwritten, reads as zeros; 2: a hole, no units, start 0; 4: shared, its units are counted)   10 start u64   18 length u32
  *   P   9 kind u8. LOGGED: 10 the bytes. TENTATIVE and BORROWED: 10 start u64, 18 length u32. The units of a borrowed range belong
  *       to the unwritten extent under it
  */
 import { get64, PosixError, set64, viewOf } from '../sys/index.js'
 import type { Key, KeyedRow } from '../engine/index.js'
-import type { Extent, Pending } from './filemap.js'
+import type { Extent, ExtentKind } from './extents.js'
+import type { Pending } from './filemap.js'
 
 export const EXTENT_KIND = 'E'
 export const PENDING_KIND = 'P'
@@ -21,6 +22,9 @@ const VERSION = 1
 const FIXED_BYTES = 22
 export const LOGGED_HEADER_BYTES = 10
 const UNWRITTEN = 1
+const HOLE = 2
+const SHARED = 4
+const FLAGS: Readonly<Record<ExtentKind, number>> = { own: 0, shared: SHARED, hole: HOLE, lent: 0 }
 const LOGGED = 1
 const TENTATIVE = 2
 const BORROWED = 3
@@ -56,7 +60,7 @@ export function encodeExtent(extent: Extent): Uint8Array {
   const v = viewOf(bytes)
   bytes[0] = VERSION
   set64(v, 1, extent.birth)
-  bytes[9] = extent.unwritten ? UNWRITTEN : 0
+  bytes[9] = extent.kind === 'hole' ? HOLE : FLAGS[extent.kind] | (extent.unwritten ? UNWRITTEN : 0)
   set64(v, 10, extent.start)
   v.setUint32(18, extent.len, true)
   return bytes
@@ -104,7 +108,9 @@ const damaged = (key: Key): PosixError => new PosixError('EIO', `a row of a file
 export function decodeExtent(key: Key, bytes: Uint8Array): Extent {
   if (bytes.length !== FIXED_BYTES || bytes[0] !== VERSION) throw damaged(key)
   const v = viewOf(bytes)
-  return { off: offsetOf(key), len: v.getUint32(18, true), start: get64(v, 10), birth: get64(v, 1), unwritten: (bytes[9] & UNWRITTEN) !== 0 }
+  const flags = bytes[9]
+  const kind = (flags & HOLE) !== 0 ? 'hole' : (flags & SHARED) !== 0 ? 'shared' : 'own'
+  return { off: offsetOf(key), len: v.getUint32(18, true), start: get64(v, 10), birth: get64(v, 1), unwritten: (flags & (UNWRITTEN | HOLE)) !== 0, kind, bytes: undefined }
 }
 
 export function decodePending(key: Key, bytes: Uint8Array): Pending {

@@ -14,6 +14,8 @@ import { commit, exclusively, refOf, untilSettled } from './changing.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import type { Editor } from './editor.js'
+import { mayOverwrite } from './extents.js'
+import type { Extent } from './extents.js'
 import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
 import type { FileMap } from './filemap.js'
 import { fileOf, forget, loaded, unsynced, withLock } from './files.js'
@@ -194,9 +196,9 @@ export const punch = (floor: Floor, ctx: Context, ino: number, offset: number, l
 interface Gap { readonly from: number; readonly to: number }
 
 /** Whole units of [from, to) that no kept extent (and, if asked, no tentative range of its own units) covers. */
-function gapsOf({ exts, pends }: FileMap, from: number, to: number, keeps: (birth: number) => boolean, tentativeToo: boolean): Gap[] {
+function gapsOf({ exts, pends }: FileMap, from: number, to: number, keeps: (e: Extent) => boolean, tentativeToo: boolean): Gap[] {
   const held: Gap[] = []
-  for (let i = firstBehind(exts, from); i < exts.length && exts[i].off < to; i++) if (keeps(exts[i].birth)) held.push({ from: exts[i].off, to: exts[i].off + exts[i].len })
+  for (let i = firstBehind(exts, from); i < exts.length && exts[i].off < to; i++) if (keeps(exts[i])) held.push({ from: exts[i].off, to: exts[i].off + exts[i].len })
   if (tentativeToo) {
     for (let i = firstBehind(pends, from); i < pends.length && pends[i].off < to; i++) {
       if (pends[i].bytes === undefined) held.push({ from: pends[i].off, to: pends[i].off + pends[i].len })
@@ -277,7 +279,7 @@ export const reserve = (floor: Floor, ctx: Context, ino: number, offset: number,
   if (end > FILE_MAX_BYTES) return Promise.reject(new PosixError('EFBIG'))
   return change(floor, ino, async (file) => {
     const ref = await refOf(floor, ctx, file)
-    const gaps = gapsOf(file.map, floorUnit(offset), ceilUnit(end), () => true, true)
+    const gaps = gapsOf(file.map, floorUnit(offset), ceilUnit(end), (e) => e.kind !== 'hole', true)
     return fillGaps(floor, ctx, file, gaps, ref, effects, (_editor, _tx, before) => (keepSize ? before.sizeBytes : Math.max(before.sizeBytes, end)))
   })
 }
@@ -297,13 +299,13 @@ export const zero = (floor: Floor, ctx: Context, ino: number, offset: number, le
     const edges = edgesOf(offset, end, content!.sizeBytes)
     await zeroTentativeEdges(floor, ctx, file, edges)
     const { map } = file
-    const gaps = to > from ? gapsOf(map, from, to, (birth) => birth > ref.newestSnapshot, false) : []
+    const gaps = to > from ? gapsOf(map, from, to, (e) => mayOverwrite(e, ref.newestSnapshot), false) : []
     file.cuts++
     return fillGaps(floor, ctx, file, gaps, ref, effects, (editor, tx, before) => {
       if (before.inline !== undefined) editor.dropPending(tx, offset, end)
       zeroEdges(editor, tx, map, edges)
       editor.dropPending(tx, from, to)
-      for (const e of editor.map.exts.filter((x) => x.off < to && x.off + x.len > from && !x.unwritten && x.birth > ref.newestSnapshot)) {
+      for (const e of editor.map.exts.filter((x) => x.off < to && x.off + x.len > from && !x.unwritten && mayOverwrite(x, ref.newestSnapshot))) {
         for (const part of editor.liftExtents(Math.max(from, e.off), Math.min(to, e.off + e.len))) {
           editor.addExtent(part.off, { startBytes: part.start, lengthBytes: part.len }, part.birth, true)
         }

@@ -15,7 +15,8 @@ import type { Piece } from '../store/index.js'
 import { commit, exclusively, refOf, stableEnd, untilSettled } from './changing.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
-import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, movesAway, rightHint } from './filemap.js'
+import { mayOverwrite, movesAway } from './extents.js'
+import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
 import type { FileMap } from './filemap.js'
 import { fileOf, loaded, unsynced } from './files.js'
 import type { File, Floor } from './files.js'
@@ -66,8 +67,8 @@ export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number
     const isHole = e === undefined || e.off > unit
     const to = Math.min(limit, isHole ? e?.off ?? Infinity : e.off + e.len)
     if (isHole) add({ kind: 'new', from: unit, to: ceilUnit(to) })
-    else if (e.birth > newestSnapshot && e.unwritten) add({ kind: 'borrow', from: unit, to: ceilUnit(to), start: e.start + unit - e.off })
-    else if (e.birth > newestSnapshot) {
+    else if (mayOverwrite(e, newestSnapshot) && e.unwritten) add({ kind: 'borrow', from: unit, to: ceilUnit(to), start: e.start + unit - e.off })
+    else if (mayOverwrite(e, newestSnapshot)) {
       // what lies behind the end is logged: no durable size shall cover bytes in place that are not yet synced
       // and so is what lies behind the end that a power cut may give back to the file
       const cuts = [stable, ceilUnit(stable), size].map((cut) => Math.max(pos, Math.min(to, cut)))
@@ -77,7 +78,7 @@ export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number
       place(cuts[1], cuts[2])
       add({ kind: 'log', from: Math.max(cuts[1], cuts[2]), to })
     } else {
-      // a snapshot holds these units: whole ones are replaced, parts of one logged over them
+      // these units stay as they are: whole ones are replaced, parts of one logged over them
       const a = Math.min(to, ceilUnit(pos))
       const b = Math.max(a, e.unwritten ? ceilUnit(to) : floorUnit(to))
       add({ kind: 'log', from: pos, to: a })
@@ -127,7 +128,7 @@ function isAllInPlace(floor: Floor, file: File, start: number, end: number): boo
       continue
     }
     const e = exts[firstBehind(exts, pos)]
-    if (e === undefined || e.off > pos || e.birth <= ref.newestSnapshot || e.unwritten) return false
+    if (e === undefined || e.off > pos || !mayOverwrite(e, ref.newestSnapshot) || e.unwritten) return false
     pos = Math.min(e.off + e.len, p?.off ?? Infinity)
   }
   return true
@@ -171,7 +172,7 @@ function goesDirect(floor: Floor, file: File, start: number, length: number): bo
     const p = map.pends[firstBehind(map.pends, pos)]
     const e = map.exts[firstBehind(map.exts, pos)]
     if (p !== undefined && p.off <= pos) pos = p.off + p.len
-    else if (e !== undefined && e.off <= pos && e.birth > ref.newestSnapshot && !e.unwritten) pos = Math.min(e.off + e.len, p?.off ?? Infinity)
+    else if (e !== undefined && e.off <= pos && mayOverwrite(e, ref.newestSnapshot) && !e.unwritten) pos = Math.min(e.off + e.len, p?.off ?? Infinity)
     else return false
   }
   return true

@@ -64,7 +64,7 @@ const cases: readonly Case[] = [
   { what: 'directory of a snapshot', whole: encodeSlots(newSlots({ sec: 1, nsec: 2 }, 3)), decode: decodeSlots },
   { what: 'change', whole: encodeChange({ kind: 'rename', ino: 4, name: 'a', toName: 'bcd' }), decode: decodeChange },
   { what: 'history', whole: encodePast(1, 2, Buffer.from('row')), decode: (b) => decodePast({ key: historyKey(key, 1), row: row(b) }) },
-  { what: 'extent', whole: encodeExtent({ off: 0, len: 4096, start: 8192, birth: 1, unwritten: false }), decode: (b) => decodeExtent(extentKey(5, 0), b) },
+  { what: 'extent', whole: encodeExtent({ off: 0, len: 4096, start: 8192, birth: 1, unwritten: false, kind: 'own', bytes: undefined }), decode: (b) => decodeExtent(extentKey(5, 0), b) },
   { what: 'tentative range', whole: encodePending({ off: 0, len: 4096, start: 8192, birth: 1, bytes: undefined, wholeRow: false, borrowed: false, stamp: 1 }), decode: (b) => decodePending(pendingKey(5, 0), b) },
   { what: 'logged range', whole: newLoggedRow(1, 20), decode: (b) => decodePending(pendingKey(5, 0), b) },
   { what: 'question about volumes', whole: Buffer.from(encodeAsk({ do: 'resize', name: 'v', size: 512, cut: 'keep' })), decode: (b) => decodeAsk(Buffer.from(b).latin1Slice()) }
