@@ -4,6 +4,8 @@ export type { ChangeContent, Content, ContentAfter, ContentEffects, Data, DataSt
 export type { ByteRange } from './comparing.js'
 export { birthOf, decodePast, encodePast, HISTORY_KIND, historyKey, pastAt, retire } from './history.js'
 export type { Epochs, Past } from './history.js'
+export { decodeOrigin, encodeOrigin, ORIGIN_KIND, originKey, putOrigin } from './origin.js' // what is a clone of what
+export type { Origin } from './origin.js'
 export { openData } from './open.js'
 export type { DataOptions } from './open.js'
 export { checkData } from './check.js'

@@ -401,7 +401,7 @@ async function checkNextIno(r: Reader, highest: number, found: Found): Promise<v
 }
 
 /** First bytes of keys that somebody knows. */
-const KINDS = 'ACDEGHIMNOPRSTUVWXBbu'
+const KINDS = 'ACDEGHIKLMNOPRSTUVWXBbu'
 
 async function checkKinds(r: Reader, found: Found): Promise<void> {
   let from = '\u0001'

@@ -11,6 +11,7 @@
  *   G     (G, ino u64)                       c   directory: entries (the guard), subdirectories, times, sums; directory.ts
  *   H     (H, key, birth u64)                v   what the row of `key` was until an epoch; data/history.ts
  *   I     (I, ino u64)                       v   inode
+ *   K     (K, domain u64, epoch u64, clone u64) v   the domain `clone` needs that view of `domain`; holds.ts
  *   M     (M, domain u64)                    v   domain: its epoch and its newest snapshot
  *   N     (N, domain u64, name)              v   snapshot
  *   O     (O, session u64, ino u64)          v   inode without links that a session still holds (open-unlinked, unnamed)
@@ -20,7 +21,7 @@
  *   V     (V, name)                         v   volume: the inode that holds its bytes
  *   W     (W, domain u64)                    v   a snapshot was removed: history holds rows that nobody needs any more
  *   X     (X, ino u64, name)                 v   extended attribute
- *   E P T B b u                                  the data floor's and the store's: extents, logged bytes, allocator state
+ *   E P T L B b u                                the data floor's and the store's: extents, logged bytes, origins, allocator state
  *
  *   - Inode numbers, sessions, domains and epochs are below 2^53.
  *   - Names hold no byte 0x00 (and those of entries are in the value): no key is another one followed by 0x00.
@@ -39,6 +40,7 @@ const SNAPSHOT = 0x4e // N
 const ORPHAN = 0x4f // O
 const SWEEP = 0x57 // W
 const ROLLBACK = 0x55 // U
+const HOLD = 0x4b // K
 
 export const INODE_KIND = 'I'
 export const DIRECTORY_KIND = 'G'
@@ -107,6 +109,9 @@ const be64 = (n: number): string => numbered(0, n).slice(1)
 const placeBytes = (place: Place): string => dentryKey(0, place.high, place.low).slice(9)
 
 export const linkKey = (ino: number, parent: number, place: Place): Key => numbered(LINK, ino) + be64(parent) + placeBytes(place)
+export const holdKey = (origin: number, epoch: number, clone: number): Key => numbered(HOLD, origin) + be64(epoch) + be64(clone)
+/** Those on a domain's views lie from here to holdsFrom(domain + 1). */
+export const holdsFrom = (origin: number): Key => numbered(HOLD, origin)
 export const orphanKey = (session: number, ino: number): Key => numbered(ORPHAN, session) + be64(ino)
 
 // Reading keys back: scans and fsck.
@@ -118,8 +123,10 @@ const u64At = (key: Key, at: number): number => u32At(key, at) * TWO_32 + u32At(
 
 /** The number behind the kind byte: an inode, a parent, a session, a domain. */
 export const firstNumber = (key: Key): number => u64At(key, 1)
-/** The second number: an orphan's inode, a reverse link's parent. */
+/** The second number: an orphan's inode, a reverse link's parent, a hold's epoch. */
 export const secondNumber = (key: Key): number => u64At(key, 9)
+/** The third number: the domain that holds. */
+export const thirdNumber = (key: Key): number => u64At(key, 17)
 export const placeHigh = (key: Key): number => u32At(key, key.length - 8)
 export const placeLow = (key: Key): number => u32At(key, key.length - 4)
 /** A name after one number: xattrs, snapshots. */

@@ -145,6 +145,13 @@ export const encodeRollback = (epoch: number): Uint8Array => encodeNumber(epoch)
 
 export const decodeRollback = (bytes: Uint8Array): number => decodeNumber(bytes, 'a mark of a rollback')
 
+/** K: all of it is in the key. */
+export function encodeHold(): Uint8Array {
+  const bytes = new Uint8Array(HEAD_BYTES)
+  head(bytes, 0)
+  return bytes
+}
+
 /** O: why an inode without links is still there. */
 export const UNLINKED = 0
 export const UNNAMED = 1

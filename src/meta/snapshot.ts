@@ -5,13 +5,15 @@
  *   - A row of history is needed while a snapshot lies in its [birth, death). A new snapshot's epoch is never below a death: what
  *     nobody needs, nobody will need again.
  *   - Removing one is a row less and a mark (W, domain): rows of history that nobody needs any more are to be found and removed.
+ *   - An epoch that a clone holds (holds.ts) is as good as a snapshot without a name.
  */
 import type { KeyedRow, Reader, Tx } from '../engine/index.js'
 import { decodePast, HISTORY_KIND, NOW } from '../data/index.js'
 import { checkName, fail } from './access.js'
 import { encodeChange } from './events.js'
 import { decodeInode } from './inode.js'
-import { domainKey, firstNumber, INODE_KIND, inodeKey, nameBehind, rollbackKey, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
+import { heldEpochs, holdsOn } from './holds.js'
+import { domainKey, firstNumber, holdKey, INODE_KIND, inodeKey, nameBehind, rollbackKey, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
 import type { Op } from './meta.js'
 import { readInode } from './read.js'
 import { decodeSnapshot, domainOfRow, encodeDomain, encodeSnapshot, encodeSweep } from './rows.js'
@@ -55,10 +57,27 @@ export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<num
   const gone = decodeSnapshot(row.bytes).epoch
   const others = (yield* snapshotsOf(tx, domain)).filter((s) => s.epoch !== gone)
   tx.delete(key)
-  tx.put(domainKey(domain), encodeDomain({ ...at, newestSnapshot: others.at(-1)?.epoch ?? 0 }))
+  const held = yield* heldEpochs(tx, domain)
+  tx.put(domainKey(domain), encodeDomain({ ...at, newestSnapshot: Math.max(others.at(-1)?.epoch ?? 0, held.at(-1) ?? 0) }))
   tx.put(sweepKey(domain), encodeSweep(gone))
   tx.change(encodeChange({ kind: 'unsnapshot', ino: at.root, name }))
   return gone
+}
+
+/** What a clone held of other domains is held no more; what it alone held comes back in the background. Answers whether there was something. */
+export function* releaseHolds(tx: Tx, clone: number): Steps<boolean> {
+  const all = yield* holdsOn(tx)
+  const gone = all.filter((h) => h.clone === clone)
+  for (const { origin, epoch } of gone) {
+    tx.delete(holdKey(origin, epoch, clone))
+    const at = yield* domainAt(tx, origin)
+    if (at === undefined) continue
+    const held = all.filter((h) => h.origin === origin && h.clone !== clone).map((h) => h.epoch)
+    const named = (yield* snapshotsOf(tx, origin)).map((s) => s.epoch)
+    tx.put(domainKey(origin), encodeDomain({ ...at, newestSnapshot: Math.max(0, ...held, ...named) }))
+    tx.put(sweepKey(origin), encodeSweep(epoch))
+  }
+  return gone.length > 0
 }
 
 /** Oldest first. */
@@ -137,7 +156,7 @@ export function* needlessHistory(r: Reader, behind: string, limit: number): Step
     }
     if (domain !== undefined) {
       let held = epochs.get(domain)
-      if (held === undefined) epochs.set(domain, (held = (yield* snapshotsOf(r, domain)).map((s) => s.epoch)))
+      if (held === undefined) epochs.set(domain, (held = [...(yield* snapshotsOf(r, domain)).map((s) => s.epoch), ...(yield* heldEpochs(r, domain))]))
       if (held.some((epoch) => past.birth <= epoch && epoch < past.death)) continue
     }
     needless.push(keyed)

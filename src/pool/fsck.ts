@@ -67,7 +67,7 @@ export interface FsckReport {
 }
 
 /** Kinds of rows that no other row can tell: they are not given up. */
-const KEPT_KINDS = 'EHMNPUVW'
+const KEPT_KINDS = 'EHKLMNPUVW'
 const BYTES_KINDS = 'EHP'
 
 /** The pool that is looked at. */

@@ -1,6 +1,9 @@
 /** The rows and the space's header byte by byte, as docs/format-data.md tells: each field has another value, so that none can be swapped. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { holeExtent, ownExtent } from '../../src/data/extents.js'
+import { decodeOrigin, encodeOrigin, originKey } from '../../src/data/origin.js'
+import { decodeExtent, encodeExtent, extentKey } from '../../src/data/rows.js'
 import { KEY_END } from '../../src/engine/index.js'
 import { rootContext as ctx } from '../../src/sys/index.js'
 import { contentOf, makeFile, makeWorld, quiet, snapshot } from './world.js'
@@ -41,6 +44,19 @@ test('logged, tentative, extents, history', async () => {
 
   await w.data.reserve(ctx, 5, 0x100000, 0x1000, true, quiet)
   assert.match((await rows(w, 'E'))[`45${INO}0000000000100000`], /^01020000000000000001.{16}00100000$/)
+})
+
+test('origins, and extents that are not a file\'s own', () => {
+  const origin = { birth: 0x0102, ino: 0x1_0000_0003, epoch: 0x0405, limit: 0x1_0000_7000 }
+  assert.equal(hex(encodeOrigin(origin)), '01' + '0201000000000000' + '0300000001000000' + '0504000000000000' + '0070000001000000')
+  assert.deepEqual(decodeOrigin(encodeOrigin(origin)), origin)
+  assert.equal(hex(Buffer.from(originKey(0x102), 'latin1')), '4c0000000000000102')
+  const hole = holeExtent(0x3000, 0x2000, 0x0102)
+  assert.equal(hex(encodeExtent(hole)), '01' + '0201000000000000' + '02' + '0000000000000000' + '00200000')
+  assert.deepEqual(decodeExtent(extentKey(5, 0x3000), encodeExtent(hole)), hole)
+  const shared = { ...ownExtent(0x3000, { startBytes: 0x7000, lengthBytes: 0x2000 }, 0x0102, false), kind: 'shared' as const }
+  assert.equal(hex(encodeExtent(shared)), '01' + '0201000000000000' + '04' + '0070000000000000' + '00200000')
+  assert.deepEqual(decodeExtent(extentKey(5, 0x3000), encodeExtent(shared)), shared)
 })
 
 test('the header of a space', async () => {

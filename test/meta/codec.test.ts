@@ -8,8 +8,8 @@ import { decodeChange, encodeChange, KINDS } from '../../src/meta/events.js'
 import { halfSipHash, nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { dentryKey, directoryKey, domainKey, firstNumber, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, volumeKey, xattrKey } from '../../src/meta/keys.js'
-import { decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
+import { dentryKey, directoryKey, domainKey, firstNumber, holdKey, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, thirdNumber, volumeKey, xattrKey } from '../../src/meta/keys.js'
+import { decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeHold, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
 import { expectErrno } from './pools.js'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -34,6 +34,8 @@ describe('keys', () => {
     assert.equal(keyHex(snapshotKey(1, 'x')), '4e000000000000000178')
     assert.equal(keyHex(sweepKey(2)), '570000000000000002')
     assert.equal(keyHex(rollbackKey(3)), '550000000000000003')
+    assert.equal(keyHex(holdKey(3, 0x102, 5)), '4b000000000000000300000000000001020000000000000005')
+    assert.equal(thirdNumber(holdKey(3, 4, 5)), 5)
     assert.equal(keyHex(historyKey('I\u0001', 0x102)), '4849010000000000000102')
   })
 
@@ -85,6 +87,7 @@ describe('values', () => {
     const snapshot = encodeSnapshot({ epoch: 5, sec: -1, nsec: 6 })
     assert.equal(hex(snapshot), '01' + '0000000000000000' + '0500000000000000' + 'ffffffffffffffff' + '06000000')
     assert.deepEqual(decodeSnapshot(snapshot), { epoch: 5, sec: -1, nsec: 6 })
+    assert.equal(hex(encodeHold()), '01' + '0000000000000000')
     assert.equal(hex(encodeSweep(5)), '01' + '0000000000000000' + '0500000000000000')
     assert.equal(decodeSweep(encodeSweep(5)), 5)
     assert.equal(hex(encodeOrphan(2, UNNAMED)), '01020000000000000001')

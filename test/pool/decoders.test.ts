@@ -6,6 +6,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { decodeAsk, encodeAsk } from '../../src/cli/volume-query.js'
 import { decodePast, encodePast, historyKey } from '../../src/data/history.js'
+import { decodeOrigin, encodeOrigin } from '../../src/data/origin.js'
 import { decodeExtent, decodePending, encodeExtent, encodePending, extentKey, newLoggedRow, pendingKey } from '../../src/data/rows.js'
 import { EngineError } from '../../src/engine/index.js'
 import { decodeHeader as decodeLogHeader, decodeMark, decodeRecord, encodeHeader as encodeLogHeader, encodeMark } from '../../src/engine/lmdb/format.js'
@@ -65,6 +66,7 @@ const cases: readonly Case[] = [
   { what: 'change', whole: encodeChange({ kind: 'rename', ino: 4, name: 'a', toName: 'bcd' }), decode: decodeChange },
   { what: 'history', whole: encodePast(1, 2, Buffer.from('row')), decode: (b) => decodePast({ key: historyKey(key, 1), row: row(b) }) },
   { what: 'extent', whole: encodeExtent({ off: 0, len: 4096, start: 8192, birth: 1, unwritten: false, kind: 'own', bytes: undefined }), decode: (b) => decodeExtent(extentKey(5, 0), b) },
+  { what: 'origin', whole: encodeOrigin({ birth: 1, ino: 2, epoch: 3, limit: 4096 }), decode: decodeOrigin },
   { what: 'tentative range', whole: encodePending({ off: 0, len: 4096, start: 8192, birth: 1, bytes: undefined, wholeRow: false, borrowed: false, stamp: 1 }), decode: (b) => decodePending(pendingKey(5, 0), b) },
   { what: 'logged range', whole: newLoggedRow(1, 20), decode: (b) => decodePending(pendingKey(5, 0), b) },
   { what: 'question about volumes', whole: Buffer.from(encodeAsk({ do: 'resize', name: 'v', size: 512, cut: 'keep' })), decode: (b) => decodeAsk(Buffer.from(b).latin1Slice()) }
