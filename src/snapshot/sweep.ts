@@ -74,11 +74,13 @@ export function startSweeper(parts: { readonly engine: Engine; readonly tree: Tr
         isWanted = engine.status().failed === undefined && !stopped.cancelled
       }
     }
+    running = undefined // in the step in which nothing was wanted: who comes later begins anew
   }
 
   const wake = (): void => {
+    if (stopped.cancelled) return
     isWanted = true
-    running ??= work().finally(() => (running = undefined))
+    running ??= work()
   }
 
   return {

@@ -3,10 +3,10 @@
  * them one after the other; what it did stands in the history. A client never guesses: what it expects follows from what it did.
  */
 import assert from 'node:assert/strict'
+import type { Pool } from '../../src/pool/index.js'
 import { backgroundContext } from '../../src/sys/index.js'
 import type { Random } from '../../src/sys/index.js'
 import * as v from '../../src/vfs/index.js'
-import type { Vfs } from '../../src/vfs/index.js'
 import { nextId, signedBytes } from './history.js'
 import type { FileHistory, History, Names } from './history.js'
 
@@ -21,7 +21,7 @@ const how = { killSuidgid: false, append: false } as const
 const NO_SET: v.SetAttr = { valid: 0, mode: 0, uid: 0, gid: 0, sizeBytes: 0, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }
 
 export interface World {
-  readonly vfs: Vfs
+  readonly pool: Pool
   readonly history: History
   readonly random: Random
   nowMs(): number
@@ -46,15 +46,8 @@ export interface Client {
 export const SHARED = 'shared'
 export const ownFolder = (n: number): string => `client${n}`
 
-/** Makes the folders of so many clients, durably. */
-export async function prepare(vfs: Vfs, clients: number): Promise<void> {
-  await vfs.mkdir(ctx, v.ROOT_NODE, SHARED, 0o755, 0)
-  for (let n = 0; n < clients; n++) await vfs.mkdir(ctx, v.ROOT_NODE, ownFolder(n), 0o755, 0)
-  await vfs.syncAll(ctx)
-}
-
 export async function makeClient(world: World, number: number): Promise<Client> {
-  const { vfs, history, random, nowMs } = world
+  const { pool: { vfs }, history, random, nowMs } = world
   const names = history.clients[number]
   const top = (await vfs.lookup(ctx, v.ROOT_NODE, ownFolder(number)))!.ino
   const shared = (await vfs.lookup(ctx, v.ROOT_NODE, SHARED))!.ino

@@ -14,7 +14,7 @@ import { backgroundContext, ERRNO, manualClock, PosixError, seededRandom } from 
 import { ROOT_NODE } from '../../src/vfs/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
 import { makeCutter } from './journal.js'
-import { cutAndJudge, imageOf, judged, makeTried, newFolder, open, quiet, SPACE_BYTES } from './machine.js'
+import { cutAndJudge, imageOf, judged, makeTried, newFolder, openStill, quiet, SPACE_BYTES } from './machine.js'
 import { bootIdOf, startSimulated, work } from './simulation.js'
 import type { Machine } from './simulation.js'
 import { judge } from './verdict.js'
@@ -171,7 +171,7 @@ test('flushes that lie: after a power cut the pool is sound if only those of the
       if (last.kind === 'write' && last.file === 5) cutter.advance(cutter.at + 1)
       const image = imageOf({ cutter, random, fate: 'any', tried: makeTried() })
       const clock = manualClock()
-      const opened = await open(image.folder, clock, random, { bootId: 'later' }).catch((e: unknown) => {
+      const opened = await openStill(image.folder, clock, random, { bootId: 'later' }).catch((e: unknown) => {
         if (liar === 'space sync' || !(e instanceof Refusal)) throw e
         refused++
         if (/^The log is damaged: change \d+ cannot be read, .*: run ogee fsck on the pool\.$/.test(e.message)) known++
@@ -182,7 +182,7 @@ test('flushes that lie: after a power cut the pool is sound if only those of the
         continue
       }
       await quiet(clock, opened.engine)
-      const { wrong } = await judge({ vfs: opened.vfs, engine: opened.engine, spaceBytes: SPACE_BYTES }, { ...machine.history, syncs: [] }, { kind: 'cut', ms: sim.nowMs(), slackMs: Infinity })
+      const { wrong } = await judge({ pool: opened.pool, engine: opened.engine, spaceBytes: SPACE_BYTES }, { ...machine.history, syncs: [] }, { kind: 'cut', ms: sim.nowMs(), slackMs: Infinity })
       const problems = wrong.filter((w) => w.startsWith('tree') || w.startsWith('data'))
       if (liar === 'space sync') assert.deepEqual(problems, [])
       else if (problems.length > 0) unsound++
@@ -221,7 +221,7 @@ test('flipped bits in superblock, header of the space, header of the log: a sent
       closeSync(fd)
       const clock = manualClock()
       try {
-        const opened = await open(folder, clock, random, { bootId: 'later' })
+        const opened = await openStill(folder, clock, random, { bootId: 'later' })
         await quiet(clock, opened.engine)
         const { wrong } = await judged(opened, { ...history, syncs: [], files: new Map([...history.files].map(([ino, f]) => [ino, { ...f, syncs: [] }])) },
           { kind: 'cut', ms: sim.nowMs(), slackMs: Infinity }, makeTried())

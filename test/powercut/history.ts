@@ -3,6 +3,11 @@
  * and every version of every file. The law that a recovered pool is held against is verdict.ts.
  */
 
+/** The volume, and the stripes in which it is written. */
+export const VOLUME = 'v'
+export const STRIPES = 3
+export const STRIPE_BYTES = 256 * 1024
+
 /** Of one client, after one of its operations that changes names. */
 export interface Names {
   readonly startMs: number
@@ -22,6 +27,8 @@ export interface Version {
   readonly bytes: Buffer
   /** Written through an open file that was truncated to 0: follows within a second. */
   readonly hurried: boolean
+  /** Of a volume that goes back to a snapshot: there in all stripes, or in none. */
+  readonly isRollback?: boolean
 }
 
 export interface FileHistory {
@@ -32,9 +39,47 @@ export interface FileHistory {
   readonly syncs: { readonly endMs: number; readonly version: number }[]
 }
 
+/** What a snapshot shows: a tree's names by client and bytes by inode, or a volume's stripes. */
+export interface Shown {
+  readonly names: readonly Map<string, string>[]
+  readonly bytes: ReadonlyMap<number, Buffer>
+  readonly stripes: readonly Buffer[]
+}
+
+/** What was there after a cut. Snapshots oldest first. */
+export interface Found {
+  readonly names: readonly ReadonlyMap<string, string>[]
+  readonly bytes: ReadonlyMap<number, Buffer>
+  readonly stripes: readonly Buffer[]
+  /** The cut came while the volume went back: it did, or did not. */
+  readonly wentBack: boolean | undefined
+  readonly snapshots: readonly { readonly of: string; readonly name: string; readonly found: Shown }[]
+}
+
+export interface SnapshotHistory {
+  readonly name: string
+  /** '/', or the volume. */
+  readonly of: string
+  readonly startMs: number
+  /** Infinity until it is answered. */
+  endMs: number
+  removal: { readonly startMs: number; endMs: number } | undefined
+  /** What it showed when this generation began. */
+  readonly found: Shown | undefined
+}
+
+/** As far as those know who take and remove them. */
+export const isThere = (s: SnapshotHistory): boolean => s.endMs < Infinity && s.removal === undefined
+
 export interface History {
   readonly clients: Names[][]
   readonly files: Map<number, FileHistory>
+  /** The volume's. */
+  readonly stripes: FileHistory[]
+  /** In the order in which they were taken. */
+  readonly snapshots: SnapshotHistory[]
+  /** Somebody takes or removes one, or goes back to one. */
+  isSnapshotting: boolean
   /** Answered fsyncs of anything: what was answered before they began is durable, names included. */
   readonly syncs: { readonly startMs: number; readonly endMs: number }[]
   operations: number
@@ -43,21 +88,26 @@ export interface History {
 }
 
 export const makeHistory = (clients: number, generation = 0): History => ({
-  generation,
+  generation, snapshots: [], isSnapshotting: false,
+  stripes: Array.from({ length: STRIPES }, (_, n) => ({ id: stripeId(generation, n), ino: 0, syncs: [], versions: [foundVersion(Buffer.alloc(STRIPE_BYTES))] })),
   clients: Array.from({ length: clients }, () => [{ startMs: -Infinity, endMs: -Infinity, what: 'begin', state: new Map<string, string>(), bytesFirst: undefined }]),
   files: new Map(), syncs: [], operations: 0
 })
 
 /** Unlike those of other generations, as far as 16 bits go. */
 export const nextId = (history: History): number => (history.generation * 4000 + history.files.size) % 65_000
+const stripeId = (generation: number, n: number): number => 65_000 + (generation * STRIPES + n) % 500
+
+const foundVersion = (bytes: Buffer): Version => ({ startMs: -Infinity, endMs: -Infinity, what: 'found', bytes, hurried: false })
 
 /** What was found after a cut is where the next generation begins: all of it is durable. */
-export function historyFrom(names: readonly ReadonlyMap<string, string>[], bytes: ReadonlyMap<number, Buffer>, generation: number): History {
+export function historyFrom({ names, bytes, stripes, snapshots }: Omit<Found, 'wentBack'>, generation: number): History {
   const history = makeHistory(names.length, generation)
+  stripes.forEach((found, n) => void (history.stripes[n].versions[0] = foundVersion(found)))
+  for (const { of, name, found } of snapshots) history.snapshots.push({ of, name, startMs: -Infinity, endMs: -Infinity, removal: undefined, found })
   names.forEach((state, c) => void (history.clients[c][0] = { ...history.clients[c][0], state }))
   for (const [ino, found] of bytes) {
-    const first = { startMs: -Infinity, endMs: -Infinity, what: 'found', bytes: found, hurried: false }
-    history.files.set(ino, { id: nextId(history), ino, versions: [first], syncs: [] })
+    history.files.set(ino, { id: nextId(history), ino, versions: [foundVersion(found)], syncs: [] })
   }
   return history
 }

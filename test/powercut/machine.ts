@@ -2,19 +2,21 @@
 import { mkdtempSync, rmSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
+import { checkData } from '../../src/data/index.js'
 import type { Data } from '../../src/data/index.js'
 import type { Engine } from '../../src/engine/index.js'
 import { formatPool, openPool } from '../../src/pool/index.js'
 import type { Pool, Seams } from '../../src/pool/index.js'
 import type { Store } from '../../src/store/index.js'
-import { manualClock } from '../../src/sys/index.js'
+import { backgroundContext, manualClock } from '../../src/sys/index.js'
 import type { Clock, ManualClock, Random } from '../../src/sys/index.js'
 import type { OpenedVfs } from '../../src/vfs/index.js'
+import { VOLUME } from './history.js'
 import { FATES } from './journal.js'
 import type { Cutter, Fate } from './journal.js'
-import type { History } from './history.js'
+import type { Found, History } from './history.js'
 import { checkGrowth, judge } from './verdict.js'
-import type { Found, Moment } from './verdict.js'
+import type { Moment } from './verdict.js'
 
 export const SPACE_BYTES = 64 * 1024 * 1024
 export const SMALL_LOG: Seams = { logBytes: 1024 * 1024, checkpointAtBytes: 256 * 1024, directAfterBytes: 16 * 1024 }
@@ -47,6 +49,18 @@ export async function open(folder: string, clock: Clock, random: Random, seams: 
   return { pool, ...floors! }
 }
 
+/** The same where time stands still: what waits for its turn gets it. */
+export const openStill = (folder: string, clock: ManualClock, random: Random, seams: Seams): Promise<OpenedPool> => moving(clock, 0, open(folder, clock, random, seams))
+
+/** Time goes on in steps until something is done. */
+async function moving<T>(clock: ManualClock, stepMs: number, work: Promise<T>): Promise<T> {
+  let isDone = false
+  const watched = work.finally(() => (isDone = true))
+  watched.catch(() => undefined) // awaited below
+  while (!isDone) await clock.advanceAsync(stepMs)
+  return watched
+}
+
 /** What was tried, to be printed. */
 export interface Tried {
   cuts: number
@@ -58,12 +72,16 @@ export interface Tried {
   metadataLost: number
   files: number
   bytes: number
+  snapshots: number
+  /** Cuts in the middle of a rollback, by whether it was made. */
+  wentBack: number
+  wentNotBack: number
   replayed: number
   /** Cuts after which changes of names were missing, bytes were missing. */
   namesBehind: number
   bytesBehind: number
 }
-export const makeTried = (): Tried => ({ cuts: 0, deaths: 0, fates: {}, lost: 0, torn: 0, kept: 0, metadataLost: 0, files: 0, bytes: 0, replayed: 0, namesBehind: 0, bytesBehind: 0 })
+export const makeTried = (): Tried => ({ cuts: 0, deaths: 0, fates: {}, lost: 0, torn: 0, kept: 0, metadataLost: 0, files: 0, bytes: 0, snapshots: 0, wentBack: 0, wentNotBack: 0, replayed: 0, namesBehind: 0, bytesBehind: 0 })
 
 /** What dead sessions had open is taken away in the background, a batch at a time: wait for it. */
 export async function quiet(clock: ManualClock, engine: Engine): Promise<void> {
@@ -86,18 +104,29 @@ export interface CutOptions {
   readonly poolPath?: string
 }
 
+/** With the last snapshot goes all that snapshots held. */
+async function checkSpace({ pool, engine }: OpenedPool, clock: ManualClock, wrong: string[]): Promise<void> {
+  for (const of of ['/', VOLUME]) for (const { name } of await pool.snapshots.list(of)) await pool.snapshots.remove(`${of}@${name}`)
+  await moving(clock, 1, pool.snapshots.settle())
+  const left = (await engine.reader(backgroundContext()).scan({ from: 'H', to: 'I', limit: 1000 })).length
+  if (left > 0) wrong.push(`${left} rows of history are left without a snapshot`)
+  for (const what of await checkData(engine, SPACE_BYTES)) wrong.push(`data, with all snapshots removed: ${what}`)
+}
+
 export const fateOf = (random: Random): Fate => FATES[random.uint32() % FATES.length]
 
 /** What is there after a cut, held against what may be there; `tried` counts. */
 export async function judged(opened: OpenedPool, history: History, moment: Moment, tried: Tried): Promise<{ wrong: string[]; found: Found }> {
   tried.replayed += opened.engine.recovery.replayedRecords
-  const { wrong, found } = await judge({ vfs: opened.vfs, engine: opened.engine, spaceBytes: SPACE_BYTES }, history, moment)
+  const { wrong, found } = await judge({ pool: opened.pool, engine: opened.engine, spaceBytes: SPACE_BYTES }, history, moment)
   for (const [ino, bytes] of found.bytes) {
     tried.files++
     tried.bytes += bytes.length
     const last = history.files.get(ino)?.versions.findLast((version) => version.endMs <= moment.ms)
     if (last !== undefined && !last.bytes.equals(bytes)) tried.bytesBehind++
   }
+  tried.snapshots += found.snapshots.length
+  if (found.wentBack !== undefined) tried[found.wentBack ? 'wentBack' : 'wentNotBack']++
   found.names.forEach((names, c) => {
     const last = history.clients[c].findLast((n) => n.endMs <= moment.ms)!
     if ([...last.state].some(([at, what]) => names.get(at) !== what)) tried.namesBehind++
@@ -133,11 +162,12 @@ export async function cutAndJudge(options: CutOptions): Promise<string[]> {
   const wrong: string[] = []
   try {
     const clock = manualClock()
-    const opened = await open(path.join(image.folder, poolPath), clock, random, { bootId: image.isDeath ? bootIdBefore : `${bootIdBefore}, again` })
+    const opened = await openStill(path.join(image.folder, poolPath), clock, random, { bootId: image.isDeath ? bootIdBefore : `${bootIdBefore}, again` })
     await quiet(clock, opened.engine)
     const { wrong: found, found: there } = await judged(opened, history, { kind: image.isDeath ? 'death' : 'cut', ms, slackMs }, tried)
     wrong.push(...found)
-    if (random.uint32() % 4 === 0) await checkGrowth(opened, there, history, wrong)
+    if (random.uint32() % 4 === 0) await checkGrowth(opened.pool, there, history, wrong)
+    if (random.uint32() % 4 === 0) await checkSpace(opened, clock, wrong)
     await opened.pool.close()
   } catch (e) {
     wrong.push(`opening: ${e instanceof Error ? e.stack : String(e)}`)

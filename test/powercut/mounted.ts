@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs'
 import path from 'node:path'
 import { machineMs, startRecorder } from './record.js'
 import { seededRandom, systemClock } from '../../src/sys/index.js'
-import { makeClient, prepare } from './clients.js'
+import { prepare, startClients } from './work.js'
 import { makeHistory } from './history.js'
 import { makeCutter } from './journal.js'
 import type { DiskEvent } from './journal.js'
@@ -35,12 +35,11 @@ export async function cutMounted({ cuts, seconds, seed, report }: MountedRun): P
     mkdirSync(folder)
     await makePool(folder, systemClock, random, { bootId: 'one' })
     const { pool, engine } = await open(folder, systemClock, random, { bootId: 'one' })
-    await prepare(pool.vfs, CLIENTS)
-    const world = { vfs: pool.vfs, history, random, nowMs: machineMs, checkpoint: () => engine.checkpoint() }
+    await prepare(pool, CLIENTS)
+    const world = { pool, history, random, nowMs: machineMs, checkpoint: () => engine.checkpoint() }
     startMs = machineMs()
     const until = startMs + seconds * 1000
-    await Promise.all(history.clients.map(async (_, number) => {
-      const client = await makeClient(world, number)
+    await Promise.all((await startClients(world)).map(async (client) => {
       while (machineMs() < until) {
         for (let n = random.uint32() % 12; n >= 0; n--) await client.step()
         await systemClock.sleep([0, 1, 10, 60, 400][random.uint32() % 5])

@@ -2,12 +2,12 @@
 import { createHash } from 'node:crypto'
 import { manualClock, seededRandom } from '../../src/sys/index.js'
 import type { ManualClock, Random } from '../../src/sys/index.js'
-import { makeClient, prepare } from './clients.js'
+import { prepare, startClients } from './work.js'
 import type { Client } from './clients.js'
 import { historyFrom, makeHistory } from './history.js'
 import type { History } from './history.js'
 import { makeCutter } from './journal.js'
-import { cutAndJudge, fateOf, imageOf, judged, makePool, makeTried, newFolder, open, quiet } from './machine.js'
+import { cutAndJudge, fateOf, imageOf, judged, makePool, makeTried, newFolder, openStill, quiet } from './machine.js'
 import type { OpenedPool, Tried } from './machine.js'
 import { isSeeded, isWhole, simulate } from './simulated.js'
 import type { Simulation } from './simulated.js'
@@ -53,17 +53,17 @@ export async function startSimulated({ seed, from }: Pick<RunOptions, 'seed' | '
   const sim = simulate(folder, clock, random)
   sim.begin()
   const begun = sim.events.length
-  const opened = await open(folder, clock, random, { bootId, logIo: sim.logIo, spaceIo: sim.spaceIo })
+  const opened = await openStill(folder, clock, random, { bootId, logIo: sim.logIo, spaceIo: sim.spaceIo })
   sim.noteTables() // the session's row
   if (from === undefined) {
-    await prepare(opened.vfs, CLIENTS)
+    await prepare(opened.pool, CLIENTS)
     return { sim, random, clock, opened, history: makeHistory(CLIENTS), firstEvent: sim.events.length, wrong: [] }
   }
   await quiet(clock, opened.engine)
   const { wrong, found } = await judged(opened, from.before, from.moment, from.tried)
   // after a power cut what is there is there for good; after a death some of it is in the page cache only
   if (from.moment.kind === 'death') await opened.pool.sync()
-  return { sim, random, clock, opened, history: historyFrom(found.names, found.bytes, from.generation), firstEvent: from.moment.kind === 'death' ? sim.events.length : begun, wrong }
+  return { sim, random, clock, opened, history: historyFrom(found, from.generation), firstEvent: from.moment.kind === 'death' ? sim.events.length : begun, wrong }
 }
 
 /** A pool used and closed. */
@@ -80,10 +80,9 @@ export async function runSimulated(options: RunOptions): Promise<Ran> {
 
 /** Idle clients begin something, calls end, time moves: in the seed's order. */
 export async function work({ history, sim, random, opened }: Machine, operations: number): Promise<void> {
-  const world = { vfs: opened.vfs, history, random, nowMs: sim.nowMs, checkpoint: () => opened.engine.checkpoint() }
+  const world = { pool: opened.pool, history, random, nowMs: sim.nowMs, checkpoint: () => opened.engine.checkpoint() }
   sim.direct(false)
-  const clients: Client[] = []
-  for (let n = 0; n < CLIENTS; n++) clients.push(await sim.run(makeClient(world, n)))
+  const clients = await sim.run(startClients(world))
   const busy = new Set<Client>()
   let failed: unknown
   const until = history.operations + operations

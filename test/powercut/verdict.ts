@@ -6,17 +6,20 @@
  *      1 s if it was truncated to 0. Each byte of it is one that this file had there since, or zero where it had a hole; its
  *      size is within what it had since.
  *   3. The daemon's death loses nothing that was answered.
- *   4. Tree, extents and allocator fit each other, and a file that grows shows zeros.
+ *   4. Volumes and snapshots: verdict-volumes.ts.
+ *   5. Tree, extents and allocator fit each other, and a file that grows shows zeros.
  */
 import { checkData } from '../../src/data/index.js'
 import type { Engine } from '../../src/engine/index.js'
 import { checkTree } from '../../src/meta/index.js'
+import type { Pool } from '../../src/pool/index.js'
 import { backgroundContext } from '../../src/sys/index.js'
 import { ROOT_NODE, SET_SIZE } from '../../src/vfs/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
 import { ownFolder, SHARED } from './clients.js'
 import { signatureText } from './history.js'
-import type { FileHistory, History, Names } from './history.js'
+import type { FileHistory, Found, History, Names } from './history.js'
+import { judgeBeside } from './verdict-volumes.js'
 
 const NAMES_BEHIND_MS = 1000
 const BYTES_BEHIND_MS = 5000
@@ -33,7 +36,7 @@ export interface Moment {
 }
 
 /** Path to what is there, by client. */
-export async function namesOf(vfs: Vfs, clients: number): Promise<Map<string, string>[]> {
+export async function namesOf(vfs: Vfs, clients: number, root = ROOT_NODE): Promise<Map<string, string>[]> {
   const found: Map<string, string>[] = Array.from({ length: clients }, () => new Map())
   async function walk(ino: number, at: string, client: number | undefined): Promise<void> {
     const entries: { name: string; ino: number; type: number }[] = []
@@ -50,11 +53,11 @@ export async function namesOf(vfs: Vfs, clients: number): Promise<Map<string, st
       if ((entry.type & S_IFMT) === S_IFDIR) await walk(entry.ino, full, mine)
     }
   }
-  await walk(ROOT_NODE, '', undefined)
+  await walk(root, '', undefined)
   return found
 }
 
-const same = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
+export const same = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean =>
   a.size === b.size && [...a].every(([key, value]) => b.get(key) === value)
 
 function differenceText(wanted: ReadonlyMap<string, string>, got: ReadonlyMap<string, string>): string {
@@ -106,7 +109,7 @@ interface Base {
 }
 
 /** The oldest version that the file may still show. */
-function baseline(file: FileHistory, moment: Moment, replaced: number | undefined): Base {
+export function baseline(file: FileHistory, moment: Moment, replaced: number | undefined): Base {
   let base: Base = { version: replaced ?? 0, why: replaced === undefined ? 'made' : 'renamed over another' }
   const atLeast = (version: number, why: string): void => {
     if (version > base.version) base = { version, why }
@@ -139,7 +142,7 @@ function checkBytes(file: FileHistory, got: Uint8Array, { version: base, why }: 
   }
 }
 
-async function readFile(vfs: Vfs, ino: number): Promise<Buffer> {
+export async function readFile(vfs: Vfs, ino: number): Promise<Buffer> {
   const { sizeBytes } = await vfs.getattr(ctx, ino, 0)
   const into = Buffer.alloc(sizeBytes)
   const { handle } = await vfs.open(ctx, ino, 0o1000000 /* O_NOATIME */)
@@ -148,20 +151,16 @@ async function readFile(vfs: Vfs, ino: number): Promise<Buffer> {
   return into.subarray(0, n)
 }
 
-export interface Found {
-  readonly names: readonly ReadonlyMap<string, string>[]
-  readonly bytes: ReadonlyMap<number, Buffer>
-}
-
 export interface Opened {
-  readonly vfs: Vfs
+  readonly pool: Pool
   readonly engine: Engine
   readonly spaceBytes: number
 }
 
 /** Problems, none if all is well; and what is there. */
-export async function judge({ vfs, engine, spaceBytes }: Opened, history: History, moment: Moment): Promise<{ wrong: string[]; found: Found }> {
+export async function judge({ pool, engine, spaceBytes }: Opened, history: History, moment: Moment): Promise<{ wrong: string[]; found: Found }> {
   const wrong: string[] = []
+  const { vfs } = pool
   const names = await namesOf(vfs, history.clients.length)
   const bytes = new Map<number, Buffer>()
   const prefix = prefixOf(history, names, moment, wrong)
@@ -183,13 +182,14 @@ export async function judge({ vfs, engine, spaceBytes }: Opened, history: Histor
       checkBytes(file, got, baseline(file, moment, first.get(file)), moment, wrong)
     }
   }
+  const beside = await judgeBeside(pool, history, moment, wrong)
   for await (const { ino, what } of checkTree(engine.reader(ctx))) wrong.push(`tree: inode ${ino} ${what}`)
   for (const what of await checkData(engine, spaceBytes)) wrong.push(`data: ${what}`)
-  return { wrong, found: { names, bytes } }
+  return { wrong, found: { names, bytes, ...beside } }
 }
 
 /** Nothing of what was lost lies behind the end of any file. Changes the pool. */
-export async function checkGrowth({ vfs }: Pick<Opened, 'vfs'>, found: Found, history: History, wrong: string[]): Promise<void> {
+export async function checkGrowth({ vfs }: Pool, found: Found, history: History, wrong: string[]): Promise<void> {
   for (const [ino, before] of found.bytes) {
     const sizeBytes = before.length + 100 * 1024
     await vfs.setattr(ctx, ino, { valid: SET_SIZE, mode: 0, uid: 0, gid: 0, sizeBytes, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }, 0)
