@@ -8,6 +8,7 @@ export { systemIo } from './lmdb/index.js' // the calls that its log makes, to p
 export type { LmdbOptions, LogIo } from './lmdb/index.js'
 export { DamagedError, EngineError } from './errors.js' // what can be wrong when an engine is opened
 export type { EngineErrorCode } from './errors.js'
+export { RunAfter } from './transaction.js' // what a body throws that needs something done first
 export { KEY_BYTES_LIMIT, KEY_END, keySuccessor, prefixEnd, prefixRange } from './keys.js'
 export { streamRows } from './streams.js' // the rows of a range, in pages
 export type { RowStream } from './streams.js'

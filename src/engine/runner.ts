@@ -4,13 +4,14 @@
  *   - Whatever a body answers or throws counts only if nothing that it read was stale.
  *   - Fairness: after 3 lost tries a body runs alone. While one runs alone, others start no try and commit nothing; transactions
  *     of checkpoint hooks pass, or a full log could never be emptied.
+ *   - A body that needs something done first (RunAfter) stands in nobody's way meanwhile.
  *   - A commit whose answer was lost is looked up, never applied twice.
  *   - Every wait ends at the context's deadline, with EIO.
  */
 import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { MaybePromise, Request, Tx } from './engine.js'
-import { RUN_AGAIN, TxRun } from './transaction.js'
+import { RUN_AGAIN, RunAfter, TxRun } from './transaction.js'
 import type { Source } from './transaction.js'
 
 export const COMMITTED = 0
@@ -130,6 +131,12 @@ export function makeTransact(backend: Backend) {
         try {
           value = await (first?.running ?? body(tx))
         } catch (e) {
+          if (e instanceof RunAfter) {
+            leave?.()
+            leave = undefined
+            await inTime(clock, ctx, e.first())
+            continue
+          }
           if (e !== RUN_AGAIN && !(await backend.isStale(ctx, tx))) throw e
           lostTries++
           backend.countConflict()
@@ -174,6 +181,7 @@ export function makeTransact(backend: Backend) {
       if (outcome === CONFLICT) backend.countConflict()
       return repeat(ctx, body, request, undefined, outcome === CONFLICT ? 1 : 0)
     } catch (e) {
+      if (e instanceof RunAfter) return inTime(clock, ctx, e.first()).then(() => repeat(ctx, body, request, undefined, 0))
       return e === RUN_AGAIN ? repeat(ctx, body, request, undefined, 1) : Promise.reject(e)
     }
   }

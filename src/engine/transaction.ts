@@ -18,6 +18,16 @@ export const SLOTS_LIMIT = 12
 /** Thrown out of a body that saw two states which cannot both be: it runs again. */
 export const RUN_AGAIN = new PosixError('EAGAIN', 'the transaction runs again')
 
+/** Thrown out of a body that needs something done in transactions of its own before: "first" runs, then the body again. What it does must keep the body from asking for it once more. */
+export class RunAfter extends PosixError {
+  readonly first: () => Promise<void>
+
+  constructor(first: () => Promise<void>) {
+    super('EAGAIN', 'the transaction runs after another one')
+    this.first = first
+  }
+}
+
 /** The committed state as one body sees it. */
 export interface Source {
   /** Undefined or an entry of kind GONE: no such row. */

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { PosixError, rootContext } from '../../src/sys/index.js'
 import type { Context } from '../../src/sys/index.js'
-import { keySuccessor, KEY_END, prefixEnd, prefixRange } from '../../src/engine/index.js'
+import { keySuccessor, KEY_END, prefixEnd, prefixRange, RunAfter } from '../../src/engine/index.js'
 import type { Engine, Key, MaybePromise, Tx } from '../../src/engine/index.js'
 import { checkConcurrent, checkSequential } from './model.js'
 
@@ -251,6 +251,36 @@ export function runSuite(kit: EngineKit): void {
       assert.equal(Buffer.from(row!.bytes).latin1Slice(), '1')
       assert.deepEqual(slots, [1])
       assert.deepEqual([...bits!], [1])
+    }))
+
+    test('what a body needs first is done, and the body runs again', () => open(async (engine) => {
+      let asked = 0
+      const first = async (): Promise<void> => {
+        asked++
+        await engine.transact(ctx, put('va', '1'))
+      }
+      const body = async (tx: Tx): Promise<string> => {
+        const found = await text(tx, 'va')
+        if (found === undefined) throw new RunAfter(first)
+        tx.put('vb', bytes('2'))
+        return found
+      }
+      assert.equal(await engine.transact(ctx, body), '1')
+      assert.equal(asked, 1)
+      assert.deepEqual(await shown(engine), { va: '1', vb: '2' })
+    }))
+
+    test('what a body needs first is done though the body ran alone', () => open(async (engine) => {
+      await engine.transact(ctx, put('va', '0'))
+      let runs = 0
+      const value = await engine.transact(ctx, async (tx) => {
+        const found = await text(tx, 'va')
+        if (++runs <= 3) await engine.transact(ctx, put('va', `${runs}`)) // loses
+        else if (found === '3') throw new RunAfter(() => engine.transact(ctx, put('va', 'done')))
+        tx.put('vb', bytes('2'))
+        return found
+      })
+      assert.equal(value, 'done')
     }))
 
     test('decoded stays with a row that is read again and again', () => open(async (engine) => {
