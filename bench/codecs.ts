@@ -29,7 +29,7 @@ const inodeAt = (i: number): StoredInode => ({
   uid: 1000, gid: 1000, rdev: 0, flags: 0, sizeBytes: 12288, durableSizeBytes: 12288, allocatedBytes: 12288, blocks512: 24,
   atimeSec: 1790000000 + i, mtimeSec: 1790000000 + i, ctimeSec: 1790000000 + i, btimeSec: 1790000000 + i,
   atimeNsec: 123456789, mtimeNsec: 123456789, ctimeNsec: 123456789, btimeNsec: 123456789,
-  hasAccessAcl: false, hasDefaultAcl: false, hasCapability: false, hasXattrs: false, inline: undefined, shown: undefined
+  hasAccessAcl: false, hasDefaultAcl: false, hasCapability: false, hasXattrs: false, hasOrigin: false, inline: undefined, shown: undefined
 })
 const WIDE = new Set(['birth', 'domain', 'parent', 'sizeBytes', 'durableSizeBytes', 'allocatedBytes', 'atimeSec', 'mtimeSec', 'ctimeSec', 'btimeSec'])
 const fields = Object.entries(inodeAt(0)).filter(([name, value]) => value !== undefined && name !== 'ino' && name !== 'blocks512')

@@ -6,6 +6,7 @@ export { birthOf, decodePast, encodePast, HISTORY_KIND, historyKey, pastAt, reti
 export type { Epochs, Past } from './history.js'
 export { decodeOrigin, encodeOrigin, ORIGIN_KIND, originKey, putOrigin } from './origin.js' // what is a clone of what
 export type { Origin } from './origin.js'
+export { ceilUnit } from './filemap.js'
 export { openData } from './open.js'
 export type { DataOptions } from './open.js'
 export { checkData } from './check.js'

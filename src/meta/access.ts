@@ -16,6 +16,7 @@ import type { Inode, Op } from './meta.js'
 import { readXattr } from './read.js'
 import { NOTHING, wait } from './steps.js'
 import type { Steps } from './steps.js'
+import { demandVisited } from './unvisited.js'
 
 export const MAY_EXEC = 1
 export const MAY_WRITE = 2
@@ -73,6 +74,7 @@ function* decide(r: Reader, op: Op, inode: Inode, want: number): Steps<void> {
 /** What a path walk finds out about a directory before anything of the operation itself. */
 export function walkInto(r: Reader, op: Op, dir: Inode): Steps<void> {
   if (!isDirectory(dir)) fail('ENOTDIR')
+  demandVisited(dir)
   return op.check ? demand(r, op, dir, MAY_EXEC) : NOTHING
 }
 

@@ -7,7 +7,8 @@
  *   5. Rows of every kind belong to inodes that are there; the flags of an inode tell of its ACLs.
  *   6. The pool's usage is what its inodes add up to; the next inode number is above all that are used; domains and snapshots are in order.
  *   7. A volume's row leads to an inode with one link, no home and a domain of its own; no other inode with links is without a home.
- *   8. The bytes of files, history and the allocator's rows: data/check.ts.
+ *   8. Clones, what they show and what holds it: check-clones.ts.
+ *   9. The bytes of files, history and the allocator's rows: data/check.ts.
  * What lies on both sides of a name is compared by fingerprints in the one pass; where they differ a second pass looks closer
  * (suspects.ts). A directory is below the root because parents are mostly older than their children: whoever is not is walked up from.
  * Memory: about 10 MiB, and 3 % of a byte per 4 KiB in use, whatever the pool holds.
@@ -19,6 +20,7 @@ import type { Key, MaybePromise, Reader } from '../engine/index.js'
 import type { UnitsCheck, WrongGroup } from '../store/index.js'
 import { PosixError } from '../sys/index.js'
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.js'
+import { checkClones, checkOrigin, isCount, namesToFind } from './check-clones.js'
 import { CHILD_BYTES, CHILD_INODES, ENTRIES, SUBDIRECTORIES } from './directory.js'
 import type { Slots } from './directory.js'
 import { makeFingerprints } from './fingerprints.js'
@@ -91,6 +93,7 @@ export async function checkPool(r: Reader, options: CheckOptions): Promise<Check
   const { inodes, bytes, directories, highest } = pass.sums()
   for (const [ino, name] of volumes) found({ ino, what: `is volume ${JSON.stringify(name)}, and is none`, kind: 'volumes' })
   await findSuspects(r, prints.suspectNames(), prints.suspectDirectories(), found)
+  await checkClones(r, domains, found)
   await checkHistory(r, found, domains, file)
   if (units !== undefined) {
     await checkUnits(units, found, (wrong) => options.wrongGroup?.(wrong))
@@ -136,7 +139,7 @@ function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: F
   }
 
   function endOfChain(): void {
-    if (before?.ino === 0) say('has a chain of names that ends with a tombstone', 'entries')
+    if (before?.ino === 0 && inode?.hasOrigin !== true) say('has a chain of names that ends with a tombstone', 'entries')
   }
 
   function checkInode(n: StoredInode): void {
@@ -167,9 +170,17 @@ function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: F
       if (!volumes.delete(ino)) say('is a volume that has no name', 'volumes')
       return
     }
+    if (n.parent === 0) return // all its names are to be found, or it is told in the end
     prints.name(-1, ino, n.parent, n.homeHigh, n.homeLow, n.mode & S_IFMT, n.domain)
     prints.charge(1, n.parent, chargedBytes(n), 1)
     links = 1
+  }
+
+  function missingNames(nlink: number): MaybePromise<void> {
+    const [owner, named] = [ino, links]
+    return later(namesToFind(r, owner), (toFind) => {
+      if (named + toFind !== nlink) found({ ino: owner, what: `has ${nlink} links, and ${named + toFind} names`, kind: 'names' })
+    })
   }
 
   const visitor: Visitor = {
@@ -246,14 +257,18 @@ function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: F
       if (((acls & 2) !== 0) !== inode.hasDefaultAcl) say('has a default ACL that it does not know of, or the reverse', 'flags')
       if (((acls & 4) !== 0) !== inode.hasCapability) say('has file capabilities that it does not know of, or the reverse', 'flags')
       if (!inode.hasXattrs && xattrs > 0) say('has xattrs that it does not know of', 'flags')
-      if (inode.nlink === 0) return
-      if (!isLiveDirectory) {
-        if (links !== inode.nlink) say(`has ${inode.nlink} links, and ${links} names`, 'names')
-        return
-      }
-      if (slots !== undefined && (slots[ENTRIES] !== entries || slots[SUBDIRECTORIES] !== subdirectories)) prints.suspectDirectory(ino)
-      return inode.parent < ino ? undefined : walkUp(r, inode, found)
+      const ended = endOfNames(inode)
+      if (!inode.hasOrigin) return ended
+      const checked = checkOrigin(r, ino, found)
+      return ended instanceof Promise || checked instanceof Promise ? Promise.all([ended, checked]).then(() => undefined) : undefined
     }
+  }
+
+  function endOfNames(of: StoredInode): MaybePromise<void> {
+    if (of.nlink === 0) return
+    if (!isLiveDirectory) return links === of.nlink ? undefined : missingNames(of.nlink)
+    if (slots !== undefined && (slots[ENTRIES] !== entries || !isCount(of, slots[SUBDIRECTORIES], subdirectories))) prints.suspectDirectory(ino)
+    return of.parent < ino ? undefined : walkUp(r, of, found)
   }
   return { visitor, sums: () => ({ inodes, bytes, directories, highest }) }
 }
@@ -401,7 +416,7 @@ async function checkNextIno(r: Reader, highest: number, found: Found): Promise<v
 }
 
 /** First bytes of keys that somebody knows. */
-const KINDS = 'ACDEGHIKLMNOPRSTUVWXBbu'
+const KINDS = 'ACDEFGHIJKLMNOPRSTUVWXBbu'
 
 async function checkKinds(r: Reader, found: Found): Promise<void> {
   let from = '\u0001'

@@ -18,6 +18,7 @@ const HAS_ACCESS_ACL = 2
 const HAS_DEFAULT_ACL = 4
 const HAS_CAPABILITY = 8
 const HAS_XATTRS = 16
+const HAS_ORIGIN = 32
 
 export const S_IFMT = 0o170000
 export const S_IFDIR = 0o040000
@@ -53,7 +54,7 @@ const h = viewOf(header)
 export function encodeInode(inode: StoredInode): Uint8Array {
   const inline = inode.inline
   const has = (inline === undefined ? 0 : HAS_INLINE) | (inode.hasAccessAcl ? HAS_ACCESS_ACL : 0) |
-    (inode.hasDefaultAcl ? HAS_DEFAULT_ACL : 0) | (inode.hasCapability ? HAS_CAPABILITY : 0) | (inode.hasXattrs ? HAS_XATTRS : 0)
+    (inode.hasDefaultAcl ? HAS_DEFAULT_ACL : 0) | (inode.hasCapability ? HAS_CAPABILITY : 0) | (inode.hasXattrs ? HAS_XATTRS : 0) | (inode.hasOrigin ? HAS_ORIGIN : 0)
   h.setUint8(0, INODE_VERSION)                  // version
   set64(h, 1, inode.birth)                      // birth             epoch
   h.setUint8(9, has)                            // has               bits
@@ -124,6 +125,7 @@ export function decodeInode(ino: number, bytes: Uint8Array): StoredInode {
     hasDefaultAcl: (has & HAS_DEFAULT_ACL) !== 0,
     hasCapability: (has & HAS_CAPABILITY) !== 0,
     hasXattrs: (has & HAS_XATTRS) !== 0,
+    hasOrigin: (has & HAS_ORIGIN) !== 0,
     inline: (has & HAS_INLINE) !== 0 ? new Uint8Array(bytes.buffer, bytes.byteOffset + INODE_BYTES, inlineEnd - INODE_BYTES) : undefined,
     shown: (v.getUint32(12, true) & S_IFMT) === S_IFDIR ? { inode: undefined } : undefined
   }

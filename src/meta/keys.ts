@@ -8,9 +8,11 @@
  *   A     (A)                                v   the next inode number that no session's block has
  *   C     (C, 'u')                           c   pool usage: inodes in use, bytes of all files, extents of all files
  *   D     (D, parent u64, place u64)         v   directory entry; place = hash << 7 | tie, 63 bits, the readdir cookie
+ *   F     (F, domain u64, origin u64)       v   in a clone of a tree: the inode made of a hard-linked one, while names of it are to be found
  *   G     (G, ino u64)                       c   directory: entries (the guard), subdirectories, times, sums; directory.ts
  *   H     (H, key, birth u64)                v   what the row of `key` was until an epoch; data/history.ts
  *   I     (I, ino u64)                       v   inode
+ *   J     (J, ino u64)                     v   in a clone of a tree: how many names of a hard-linked inode are to be found
  *   K     (K, domain u64, epoch u64, clone u64) v   the domain `clone` needs that view of `domain`; holds.ts
  *   M     (M, domain u64)                    v   domain: its epoch and its newest snapshot
  *   N     (N, domain u64, name)              v   snapshot
@@ -41,6 +43,8 @@ const ORPHAN = 0x4f // O
 const SWEEP = 0x57 // W
 const ROLLBACK = 0x55 // U
 const HOLD = 0x4b // K
+const CLONED = 0x46 // F
+const UNFOUND = 0x4a // J
 
 export const INODE_KIND = 'I'
 export const DIRECTORY_KIND = 'G'
@@ -112,6 +116,9 @@ export const linkKey = (ino: number, parent: number, place: Place): Key => numbe
 export const holdKey = (origin: number, epoch: number, clone: number): Key => numbered(HOLD, origin) + be64(epoch) + be64(clone)
 /** Those on a domain's views lie from here to holdsFrom(domain + 1). */
 export const holdsFrom = (origin: number): Key => numbered(HOLD, origin)
+export const clonedKey = (domain: number, origin: number): Key => numbered(CLONED, domain) + be64(origin)
+export const clonedFrom = (domain: number): Key => numbered(CLONED, domain)
+export const unfoundKey = (ino: number): Key => numbered(UNFOUND, ino)
 export const orphanKey = (session: number, ino: number): Key => numbered(ORPHAN, session) + be64(ino)
 
 // Reading keys back: scans and fsck.

@@ -14,6 +14,7 @@ import { encodeOrphan, orphanKind, UNLINKED, UNNAMED } from './rows.js'
 import type { Domain } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
+import { demandVisited } from './unvisited.js'
 import { chargeHome, countEntry, domainOf, dropLink, findSlot, inodeNow, inodeOf, placeOf, putDentry, putLink, removeDentry, updateInode } from './write.js'
 
 /** link(2). ENOTDIR, EACCES (search), EEXIST, ENOENT, EACCES, EXDEV, EPERM (append-only, immutable, a directory), ENOENT (no links). */
@@ -37,6 +38,8 @@ export function* link(tx: Tx, hash: NameHash, op: Op, ino: number, parent: numbe
     const row = yield* wait(tx.get(key))
     if (row === undefined || orphanKind(row.bytes) !== UNNAMED) fail('ENOENT')
     tx.delete(key)
+  }
+  if (inode.parent === 0) {
     left = updateInode(tx, domain, inode, { ...change, parent, homeHigh: slot.place.high, homeLow: slot.place.low })
     yield* chargeHome(tx, domain, left, 1)
   } else {
@@ -93,6 +96,7 @@ export function* rmdir(tx: Tx, hash: NameHash, op: Op, parent: number, name: str
 
 /** The count may be older than the commit: then the guard decides, and the body runs again. */
 export function* demandEmpty(tx: Tx, dir: Inode): Steps<void> {
+  demandVisited(dir)
   const slots = yield* wait(tx.counters(directoryKey(dir.ino)))
   if (slots !== undefined && slots[ENTRIES] !== 0) fail('ENOTEMPTY')
 }

@@ -158,6 +158,7 @@ export function blankInode(ino: number, mode: number, domain: Domain, { ctx, now
     hasDefaultAcl: false,
     hasCapability: false,
     hasXattrs: false,
+    hasOrigin: false,
     inline: undefined,
     shown: undefined
   }

@@ -12,6 +12,7 @@ import type { Context, PosixError } from '../sys/index.js'
 import type { Key, MaybePromise, Reader, Tx } from '../engine/index.js'
 import type { View } from '../data/index.js'
 import type { ChangedInodes } from './changed.js'
+import type { CloneArgs } from './clone.js'
 import type { Domain, Snapshot } from './rows.js'
 import type { Rollback, Younger } from './rollback.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
@@ -48,6 +49,8 @@ export interface Inode {
   /** Has xattrs of this kind: spares a read. */
   readonly hasAccessAcl: boolean
   readonly hasDefaultAcl: boolean
+  /** Where it has nothing of its own it shows another inode's (row L). Of a directory: its entries were not copied yet. */
+  readonly hasOrigin: boolean
   /** A small file's bytes, or a symlink's target. */
   readonly inline: Uint8Array | undefined
 }
@@ -157,6 +160,8 @@ export interface Tree {
   // subvolumes: directories that are domains of their own (subvolumes.ts)
   makeSubvolume(tx: Tx, op: Op, parent: number, name: string, mode: number, ino: number): MaybePromise<MadeSubvolume>
   removeSubvolume(tx: Tx, op: Op, parent: number, name: string): MaybePromise<Inode>
+  /** A subvolume whose root is a clone of what a snapshot shows (clone.ts). */
+  cloneTree(tx: Tx, op: Op, args: CloneArgs): MaybePromise<Inode>
   /** Every domain's row. */
   domains(r: Reader): MaybePromise<readonly Domain[]>
 

@@ -4,17 +4,20 @@
  */
 import { assert } from '../sys/index.js'
 import { birthOf, NOW, retire } from '../data/index.js'
-import type { Key, Reader, Tx } from '../engine/index.js'
+import type { Key, KeyedRow, Reader, Tx } from '../engine/index.js'
 import { encodeChange } from './events.js'
+import { isDirectory } from './inode.js'
 import { domainKey, inodeKey, orphanKey, orphansFrom, firstNumber, secondNumber, xattrsFrom } from './keys.js'
 import { windowNow } from './past.js'
 import type { Window } from './past.js'
+import { releaseHolds } from './snapshot.js'
 import { chargedBytes, addUsage, domainOf } from './write.js'
 import { readInode } from './read.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 
 const SESSION_LIMIT = 2 ** 53 - 1
+const PAGE_ROWS = 256
 
 export interface Orphan {
   readonly session: number
@@ -33,11 +36,12 @@ export function* orphans(r: Reader, session: number, limit: number): Steps<reado
 export function* forgetInode(tx: Tx, session: number, ino: number): Steps<void> {
   const listed = orphanKey(session, ino)
   if ((yield* wait(tx.get(listed))) === undefined) return
-  tx.delete(listed)
   const inode = yield* wait(readInode(tx, ino, NOW))
-  if (inode === undefined || inode.nlink > 0) return
+  if (inode === undefined || inode.nlink > 0) return tx.delete(listed)
   assert(inode.parent === 0, 'an inode without links has no home')
   const domain = yield* domainOf(tx, inode.domain)
+  if (domain.root === ino && isDirectory(inode) && (yield* hasOthers(tx, ino))) return // a domain goes with the last of its inodes: listed, this one waits for the next opening
+  tx.delete(listed)
   if (inode.hasXattrs) {
     const to = xattrsFrom(ino + 1)
     for (let behind: Key | undefined = xattrsFrom(ino); behind !== undefined;) {
@@ -49,8 +53,24 @@ export function* forgetInode(tx: Tx, session: number, ino: number): Steps<void> 
       behind = window.behind
     }
   }
-  if (domain.root === ino) tx.delete(domainKey(domain.domain)) // a volume's own
+  if (domain.root === ino) { // a volume's own, or a subvolume's
+    tx.delete(domainKey(ino))
+    yield* releaseHolds(tx, ino)
+  }
   tx.delete(inodeKey(ino)) // no history: without links no view reaches it
   addUsage(tx, -1, -chargedBytes(inode))
   tx.change(encodeChange({ kind: 'forget', ino }))
+}
+
+/** Whether another inode of the domain whose root this was is still listed: a file that somebody has open. */
+function* hasOthers(tx: Tx, root: number): Steps<boolean> {
+  for (let from = orphansFrom(0); ;) {
+    const rows: readonly KeyedRow[] = yield* wait(tx.scan({ from, to: orphansFrom(SESSION_LIMIT), limit: PAGE_ROWS }))
+    for (const { key } of rows) {
+      const ino = secondNumber(key)
+      if (ino !== root && (yield* wait(readInode(tx, ino, NOW)))?.domain === root) return true
+    }
+    if (rows.length < PAGE_ROWS) return false
+    from = `${rows[rows.length - 1].key}\u0000`
+  }
 }

@@ -84,7 +84,7 @@ async function repairChains(repair: Repair, dir: StoredInode): Promise<void> {
   const rows = await streamRows(readerOf(repair), dentriesFrom(ino), dentriesFrom(ino + 1))
   let chain: Dentry[] = []
   const close = async (): Promise<void> => {
-    if (chain.length > 0 && !isWhole(repair, chain)) {
+    if (chain.length > 0 && !dir.hasOrigin && !isWhole(repair, chain)) {
       const broken = chain
       await change(repair, (tx) => run(rebuild(tx, repair, dir, broken)))
       repair.did(ino, 'had entries at wrong places: they are where they belong')
@@ -156,6 +156,7 @@ async function recount(repair: Repair, dir: StoredInode): Promise<void> {
     inodes++
   }
   const slots = await r.counters(directoryKey(ino))
+  if (dir.hasOrigin) subdirectories = Math.max(subdirectories, slots?.[SUBDIRECTORIES] ?? 0) // more are to come
   if (slots === undefined) {
     await change(repair, (tx) => tx.createCounters(directoryKey(ino), [entries, subdirectories, dir.mtimeSec, dir.mtimeNsec, dir.ctimeSec, dir.ctimeNsec, bytes, inodes, dir.birth]))
   } else if (slots[ENTRIES] !== entries || slots[SUBDIRECTORIES] !== subdirectories || slots[CHILD_BYTES] !== bytes || slots[CHILD_INODES] !== inodes) {

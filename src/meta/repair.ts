@@ -12,6 +12,7 @@ import type { Key, Tx } from '../engine/index.js'
 import { PosixError } from '../sys/index.js'
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.js'
 import type { Checked } from './check.js'
+import { namesToFind } from './check-clones.js'
 import { dentryOrNone, readInodeOrNone } from './check.js'
 import { newSlots } from './directory.js'
 import { isDirectory, isRegular, S_IFDIR, S_IFMT, S_IFREG } from './inode.js'
@@ -149,17 +150,18 @@ async function repairNames(repair: Repair, ino: number, more: readonly At[]): Pr
     }()))
     return repair.did(ino, 'has no name, and no home any more')
   }
-  if (names.length === 0) return attach(repair, inode)
-  const home = names[0]
+  const toFind = await namesToFind(r, ino)
+  if (names.length === 0 && toFind === 0) return attach(repair, inode)
+  const home = names[0] ?? { parent: 0, high: 0, low: 0 }
   const rest = isDirectory(inode) ? [] : names.slice(1)
   await change(repair, (tx) => run(function* (): Steps<void> {
     const domain = yield* domainOf(tx, inode.domain)
     for (const { key } of links) tx.delete(key)
     for (const { parent, high, low, name } of rest) putLink(tx, domain, ino, parent, { high, low }, name)
-    updateInode(tx, domain, inode, { nlink: isDirectory(inode) ? 2 : names.length, parent: home.parent, homeHigh: home.high, homeLow: home.low })
+    updateInode(tx, domain, inode, { nlink: isDirectory(inode) ? 2 : names.length + toFind, parent: home.parent, homeHigh: home.high, homeLow: home.low })
     if (isDirectory(inode)) yield* needCounters(tx, inode, repair.now, domain.epoch)
   }()))
-  repair.did(ino, `has ${names.length} links now, as it has names`)
+  repair.did(ino, `has ${names.length + toFind} links now, as it has names`)
 }
 
 function* needCounters(tx: Tx, inode: StoredInode, now: Timespec, epoch: number): Steps<void> {

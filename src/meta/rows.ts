@@ -197,6 +197,30 @@ export const encodeVolume = (ino: number): Uint8Array => encodeNumber(ino) // no
 
 export const decodeVolume = (bytes: Uint8Array): number => decodeNumber(bytes, 'a volume')
 
+/** F: the inode that was made of a hard-linked one. */
+export const encodeCloned = (ino: number): Uint8Array => encodeNumber(ino)
+
+export const decodeCloned = (bytes: Uint8Array): number => decodeNumber(bytes, 'a hard link of a clone')
+
+/** J: names that an inode counts as links, in folders of a clone that nobody has visited; and of what it was made. */
+export interface Unfound {
+  readonly origin: number
+  readonly names: number
+}
+
+export function encodeUnfound({ origin, names }: Unfound): Uint8Array {
+  const bytes = new Uint8Array(21)
+  const v = head(bytes, 0)
+  set64(v, 9, origin)                           // inode
+  v.setUint32(17, names, true)                  // names to be found
+  return bytes
+}
+
+export function decodeUnfound(bytes: Uint8Array): Unfound {
+  const v = opened(bytes, 21, 'a hard link of a clone')
+  return { origin: get64(v, 9), names: v.getUint32(17, true) }
+}
+
 export const encodeNextIno = (next: number): Uint8Array => encodeNumber(next)
 
 export const decodeNextIno = (bytes: Uint8Array): number => decodeNumber(bytes, 'the next inode number')

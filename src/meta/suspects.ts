@@ -13,7 +13,6 @@ import type { StoredInode } from './inode.js'
 import { orphansFrom, placeHigh, placeLow, secondNumber } from './keys.js'
 import { ROOT_INO } from './make.js'
 import type { Dentry } from './rows.js'
-import { isVolumeInode } from './volumes.js'
 import { chargedBytes } from './write.js'
 import { noFile, walkOwners } from './walk.js'
 import type { Visitor } from './walk.js'
@@ -36,6 +35,7 @@ interface Claim {
 interface Sums {
   slots: Slots | undefined
   isLive: boolean
+  isUnvisited: boolean
   entries: number
   subdirectories: number
   bytes: number
@@ -63,7 +63,7 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
   const sums = new Map<number, Sums>()
   const sumsOf = (ino: number): Sums => {
     let s = sums.get(ino)
-    if (s === undefined) sums.set(ino, (s = { slots: undefined, isLive: false, entries: 0, subdirectories: 0, bytes: 0, inodes: 0 }))
+    if (s === undefined) sums.set(ino, (s = { slots: undefined, isLive: false, isUnvisited: false, entries: 0, subdirectories: 0, bytes: 0, inodes: 0 }))
     return s
   }
   const claim = (ino: number, parent: number, high: number, low: number, isHome: boolean): void => {
@@ -87,11 +87,12 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
         const s = sumsOf(owner)
         s.slots = slots
         s.isLive = isLive
+        s.isUnvisited = isLive && of!.hasOrigin
       }
       if (of === undefined) return
       if (isNameSuspect(owner)) {
         inodes.set(owner, { ...of, inline: undefined })
-        if (of.nlink > 0 && owner !== ROOT_INO && !isVolumeInode(of)) claim(owner, of.parent, of.homeHigh, of.homeLow, true)
+        if (of.nlink > 0 && owner !== ROOT_INO && of.parent !== 0) claim(owner, of.parent, of.homeHigh, of.homeLow, true)
       }
       if (of.nlink > 0 && owner !== ROOT_INO && isDirectorySuspect(of.parent)) {
         const s = sumsOf(of.parent)
@@ -154,7 +155,7 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
   for (const [of, s] of sums) {
     if (!s.isLive || s.slots === undefined) continue // told already
     const has = [s.entries, s.subdirectories, s.bytes, s.inodes]
-    const says = [s.slots[ENTRIES], s.slots[SUBDIRECTORIES], s.slots[CHILD_BYTES], s.slots[CHILD_INODES]]
+    const says = [s.slots[ENTRIES], s.isUnvisited ? s.subdirectories : s.slots[SUBDIRECTORIES], s.slots[CHILD_BYTES], s.slots[CHILD_INODES]]
     if (has.some((n, i) => n !== says[i])) found({ ino: of, what: `counts ${says.join(' ')} (entries, directories, bytes, inodes), and has ${has.join(' ')}`, kind: 'entries' })
   }
 }

@@ -4,6 +4,7 @@
 import { PosixError } from '../sys/index.js'
 import { permission } from './access.js'
 import { changedInodes } from './changed.js'
+import { cloneTree } from './clone.js'
 import { setattr, setflags, touchAtime } from './attributes.js'
 import { nameHash } from './hash.js'
 import type { NameHash } from './hash.js'
@@ -12,6 +13,8 @@ import { link, rmdir, unlink } from './link.js'
 import { formatPool, make, makeUnnamed, takeInodeNumbers } from './make.js'
 import type { Tree } from './meta.js'
 import { NOW } from '../data/index.js'
+import type { View } from '../data/index.js'
+import type { Engine, Reader } from '../engine/index.js'
 import { forgetInode, orphans } from './orphans.js'
 import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
@@ -20,6 +23,7 @@ import { allDomains, domainAt, needlessHistory, removeSnapshot, snapshot, snapsh
 import { after, run } from './steps.js'
 import { makeSubvolume, removeSubvolume } from './subvolumes.js'
 import { listVolumes, makeVolume, removeVolume, renameVolume, volumeNamed } from './volumes.js'
+import { openVisits } from './visit.js'
 import { removexattr, setxattr } from './xattrs.js'
 
 export interface TreeOptions {
@@ -27,14 +31,25 @@ export interface TreeOptions {
   readonly hashKey: Uint8Array
   /** For tests: a hash whose names collide. */
   readonly hash?: NameHash
+  /** Where directories of clones are visited. Without it whoever meets one that was not fails. */
+  readonly engine?: Engine
 }
 
 export function openTree(options: TreeOptions): Tree {
   const hash = options.hash ?? nameHash(options.hashKey)
+  const { body, entriesOf } = openVisits(options.engine)
+
+  const missed = (r: Reader, parent: number, name: string, view: View): ReturnType<typeof readDentry> =>
+    entriesOf(r, parent)?.then((came) => (came ? readDentry(r, hash, parent, name, view) : undefined))
+
   return {
     inode: readInode,
-    lookup: (r, parent, name, view) => readDentry(r, hash, parent, name, view),
-    list: readEntries,
+    lookup(r, parent, name, view) {
+      const found = readDentry(r, hash, parent, name, view)
+      if (found instanceof Promise) return found.then((late) => late ?? missed(r, parent, name, view))
+      return found ?? missed(r, parent, name, view)
+    },
+    list: (r, ino, view, high, low, limit) => entriesOf(r, ino)?.then(() => readEntries(r, ino, view, high, low, limit)) ?? readEntries(r, ino, view, high, low, limit),
     getxattr: readXattr,
     listxattr: (r, ino, view) => run(xattrNames(r, ino, view)),
     mayAccess: (r, ctx, inode, mask, view = NOW) => after(run(permission(r, ctx, inode, mask, view)), (code) => (code === undefined ? undefined : new PosixError(code))),
@@ -45,12 +60,12 @@ export function openTree(options: TreeOptions): Tree {
 
     format: (tx, op, root) => formatPool(tx, op, root),
     takeInodeNumbers: (tx, count) => run(takeInodeNumbers(tx, count)),
-    make: (tx, op, args) => run(make(tx, hash, op, args)),
-    makeUnnamed: (tx, op, args) => run(makeUnnamed(tx, op, args)),
-    link: (tx, op, ino, parent, name) => run(link(tx, hash, op, ino, parent, name)),
-    unlink: (tx, op, parent, name) => run(unlink(tx, hash, op, parent, name)),
-    rmdir: (tx, op, parent, name) => run(rmdir(tx, hash, op, parent, name)),
-    rename: (tx, op, args) => run(rename(tx, hash, op, args)),
+    make: (tx, op, args) => body(make(tx, hash, op, args)),
+    makeUnnamed: (tx, op, args) => body(makeUnnamed(tx, op, args)),
+    link: (tx, op, ino, parent, name) => body(link(tx, hash, op, ino, parent, name)),
+    unlink: (tx, op, parent, name) => body(unlink(tx, hash, op, parent, name)),
+    rmdir: (tx, op, parent, name) => body(rmdir(tx, hash, op, parent, name)),
+    rename: (tx, op, args) => body(rename(tx, hash, op, args)),
     setattr: (tx, op, ino, set) => run(setattr(tx, op, ino, set)),
     touchAtime: (tx, ino, at) => run(touchAtime(tx, ino, at)),
     setflags: (tx, op, ino, flags) => run(setflags(tx, op, ino, flags)),
@@ -64,8 +79,9 @@ export function openTree(options: TreeOptions): Tree {
     renameVolume: (tx, name, newName) => run(renameVolume(tx, name, newName)),
     removeVolume: (tx, op, name) => run(removeVolume(tx, op, name)),
     snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name)),
-    makeSubvolume: (tx, op, parent, name, mode, ino) => run(makeSubvolume(tx, hash, op, parent, name, mode, ino)),
-    removeSubvolume: (tx, op, parent, name) => run(removeSubvolume(tx, hash, op, parent, name)),
+    makeSubvolume: (tx, op, parent, name, mode, ino) => body(makeSubvolume(tx, hash, op, parent, name, mode, ino)),
+    removeSubvolume: (tx, op, parent, name) => body(removeSubvolume(tx, hash, op, parent, name)),
+    cloneTree: (tx, op, args) => body(cloneTree(tx, hash, op, args)),
     domains: (r) => run(allDomains(r)),
     removeSnapshot: (tx, domain, name) => run(removeSnapshot(tx, domain, name)),
     domain: (r, domain) => run(domainAt(r, domain)),

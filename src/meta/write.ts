@@ -2,7 +2,7 @@
  * What every body is made of: putting inodes, entries, xattrs and links so that all invariants hold in one commit.
  *   - Every value put is born in its domain's epoch; the one it replaces moves to history if a snapshot shows it.
  *   - The domain's row is read first: a snapshot taken in between makes the body run again.
- *   - An inode with links has a home (parent, place); each further link of a file has a reverse link. A home's directory is
+ *   - An inode with links has a home (parent, place), unless all names that it has left are to be found (visit.ts); each further link of a file has a reverse link. A home's directory is
  *     charged one inode and, of a regular file, its size.
  *   - A chain of ties has no gap: removing an entry that is not the last leaves a tombstone, removing the last takes the
  *     tombstones before it along. An inode without links is on a session's list.
@@ -14,7 +14,7 @@ import { changeDirectory } from './directory.js'
 import type { NameHash, Place } from './hash.js'
 import { encodeInode, isDirectory, isRegular } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { dentryKey, domainKey, inodeKey, KEY_USAGE, linkKey, linksFrom, orphanKey, placeHigh, placeLow, secondNumber, xattrKey } from './keys.js'
+import { dentryKey, domainKey, inodeKey, KEY_USAGE, linkKey, linksFrom, orphanKey, placeHigh, placeLow, secondNumber, unfoundKey, xattrKey } from './keys.js'
 import type { Op, Timespec } from './meta.js'
 import { dentryAt, readInode, TIES } from './read.js'
 import { damaged, domainOfRow, encodeDentry, encodeLink, encodeOrphan, encodeXattr, UNLINKED } from './rows.js'
@@ -163,7 +163,10 @@ export function* dropLink(tx: Tx, op: Op, domain: Domain, inode: StoredInode, pa
   }
   // the scan is as good as a validated read: every change of these rows also puts the inode
   const [next] = yield* wait(tx.scan({ from: linksFrom(inode.ino), to: linksFrom(inode.ino + 1), limit: 1 }))
-  if (next === undefined) throw damaged(`inode ${inode.ino}, which has more links than names,`)
+  if (next === undefined) {
+    if ((yield* wait(tx.get(unfoundKey(inode.ino)))) === undefined) throw damaged(`inode ${inode.ino}, which has more links than names,`)
+    return updateInode(tx, domain, inode, { nlink, parent: 0, homeHigh: 0, homeLow: 0, ...ctime }) // the others are to be found: visit.ts
+  }
   const { key } = next
   tx.delete(key)
   const left = updateInode(tx, domain, inode, { nlink, parent: secondNumber(key), homeHigh: placeHigh(key), homeLow: placeLow(key), ...ctime })

@@ -276,7 +276,7 @@ export function runSuite(kit: EngineKit): void {
       const value = await engine.transact(ctx, async (tx) => {
         const found = await text(tx, 'va')
         if (++runs <= 3) await engine.transact(ctx, put('va', `${runs}`)) // loses
-        else if (found === '3') throw new RunAfter(() => engine.transact(ctx, put('va', 'done')))
+        else if (found === '3') throw new RunAfter(async () => void (await engine.transact(ctx, put('va', 'done'))))
         tx.put('vb', bytes('2'))
         return found
       })

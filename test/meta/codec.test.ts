@@ -19,7 +19,7 @@ const INODE: StoredInode = {
   ino: 0x123456789, birth: 0x0102, mode: 0o106751, domain: 0x0304, parent: 0x1_0000_0506, homeHigh: 0x0708090a, homeLow: 0xfb0c0d85, generation: 0x11,
   nlink: 0x12, uid: 0x13, gid: 0x14, rdev: 0x15, flags: 0x16, sizeBytes: 0x1_0000_0017, durableSizeBytes: 0x18, allocatedBytes: 0x1900, blocks512: 13,
   atimeSec: -2, mtimeSec: 0x2_0000_001a, ctimeSec: 0x1b, btimeSec: 0x1c, atimeNsec: 0x1d, mtimeNsec: 0x1e, ctimeNsec: 0x1f, btimeNsec: 0x20,
-  hasAccessAcl: true, hasDefaultAcl: false, hasCapability: true, hasXattrs: true, inline: new Uint8Array([0xaa, 0xbb]), shown: undefined
+  hasAccessAcl: true, hasDefaultAcl: false, hasCapability: true, hasXattrs: true, hasOrigin: false, inline: new Uint8Array([0xaa, 0xbb]), shown: undefined
 }
 
 describe('keys', () => {

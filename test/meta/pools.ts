@@ -51,7 +51,7 @@ let nowSec = 1000
 
 async function pool(engine: Engine, clock: ManualClock | undefined, options: PoolOptions, whenClosed: () => void): Promise<TestPool> {
   const hash = options.hash ?? nameHash(HASH_KEY)
-  const tree = openTree({ hashKey: HASH_KEY, hash })
+  const tree = openTree({ hashKey: HASH_KEY, hash, engine })
   const settle = async <T>(promise: Promise<T>): Promise<T> => {
     if (clock === undefined) return promise
     let settled = false

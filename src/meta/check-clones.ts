@@ -1,0 +1,79 @@
+/**
+ * Checks what makes clones: each row L belongs to an inode that knows of it and names another that its view shows, which is held; each
+ * hold has its clone; names that are to be found are counted where the hard link is.
+ */
+import { decodeOrigin, NOW, ORIGIN_KIND, originKey } from '../data/index.js'
+import type { Found } from '../data/index.js'
+import { streamRows } from '../engine/index.js'
+import type { Key, MaybePromise, Reader } from '../engine/index.js'
+import { PosixError } from '../sys/index.js'
+import { isDirectory } from './inode.js'
+import type { StoredInode } from './inode.js'
+import { clonedFrom, firstNumber, holdKey, holdsFrom, secondNumber, thirdNumber, unfoundKey } from './keys.js'
+import { readInode } from './read.js'
+import { decodeCloned, decodeUnfound } from './rows.js'
+import type { Domain } from './rows.js'
+import { after } from './steps.js'
+
+const LAST = 2 ** 53 - 1
+
+/** How many of an inode's names lie in folders of a clone that nobody has visited. */
+export const namesToFind = (r: Reader, ino: number): MaybePromise<number> => after(r.get(unfoundKey(ino)), (row) => {
+  try {
+    return row === undefined ? 0 : decodeUnfound(row.bytes).names
+  } catch (e) {
+    if (!(e instanceof PosixError)) throw e
+    return 0 // told with the others
+  }
+})
+
+/** Subdirectories, as a directory counts them: one that was not visited knows of more than are there. */
+export const isCount = (dir: StoredInode, says: number, has: number): boolean => (dir.hasOrigin ? says >= has : says === has)
+
+export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain>, found: Found): Promise<void> {
+  const say = (ino: number, what: string): void => found({ ino, what, kind: 'report' })
+  const each = async (from: Key, to: Key, look: (key: Key, bytes: Uint8Array) => Promise<void>): Promise<void> => {
+    const rows = await streamRows(r, from, to)
+    for (; rows.key !== undefined; await rows.advance()) {
+      try {
+        await look(rows.key, rows.row.bytes)
+      } catch (e) {
+        if (!(e instanceof PosixError)) throw e
+        say(firstNumber(rows.key), `has a row of a clone (${rows.key[0]}) that cannot be read`)
+      }
+    }
+  }
+
+  await each(ORIGIN_KIND, String.fromCharCode(ORIGIN_KIND.charCodeAt(0) + 1), async (key, bytes) => {
+    const ino = firstNumber(key)
+    const inode = await readInode(r, ino, NOW)
+    const origin = decodeOrigin(bytes)
+    if (inode === undefined) return say(ino, `is a clone of inode ${origin.ino}, and is not there`)
+    if (!inode.hasOrigin) return say(ino, `is a clone of inode ${origin.ino}, and does not know`)
+    const was = await readInode(r, origin.ino, origin.epoch)
+    if (was === undefined || isDirectory(was) !== isDirectory(inode)) return say(ino, `is a clone of inode ${origin.ino}, which was nothing of its kind in epoch ${origin.epoch}`)
+    if ((await r.get(holdKey(was.domain, origin.epoch, inode.domain))) === undefined) say(ino, `is a clone of inode ${origin.ino} in epoch ${origin.epoch}, which nobody holds`)
+  })
+  await each(holdsFrom(0), holdsFrom(LAST), async (key) => {
+    const [origin, epoch, clone] = [firstNumber(key), secondNumber(key), thirdNumber(key)]
+    const domain = domains.get(origin)
+    if (!domains.has(clone)) say(0, `epoch ${epoch} of domain ${origin} is held for domain ${clone}, which is not there`)
+    else if (domain === undefined) say(0, `domain ${clone} is a clone of domain ${origin}, which is not there`)
+    else if (domain.newestSnapshot < epoch) say(0, `domain ${origin} does not know that its epoch ${epoch} is held`)
+  })
+  let pending = 0
+  await each(clonedFrom(0), clonedFrom(LAST), async (key, bytes) => {
+    pending++
+    const ino = decodeCloned(bytes)
+    const [inode, row] = [await readInode(r, ino, NOW), await r.get(unfoundKey(ino))]
+    const isRight = inode?.domain === firstNumber(key) && row !== undefined && decodeUnfound(row.bytes).origin === secondNumber(key)
+    if (!isRight) say(ino, `is to be found by other names of inode ${secondNumber(key)}, and does not know`)
+  })
+  await each(unfoundKey(0), unfoundKey(LAST), async () => void pending--)
+  if (pending < 0) say(0, `${-pending} inodes have names to be found that nothing leads to`)
+}
+
+/** Of an inode that says that it is a clone: it has a row that says of what. */
+export const checkOrigin = (r: Reader, ino: number, found: Found): MaybePromise<void> => after(r.get(originKey(ino)), (row) => {
+  if (row === undefined) found({ ino, what: 'is a clone, and does not know of what', kind: 'report' })
+})
