@@ -3,7 +3,7 @@
  * alone, and those of the tree around it show an empty folder in its place.
  *   - Its entry and what its home is charged belong to the domain around it, its inode and all below it to its own.
  *   - Names do not cross its edge: rename and link give EXDEV, and the subvolume itself stays where it is. rmdir gives EBUSY.
- *   - One that is removed is empty and has no snapshots. Snapshots of the tree around it go on to show an empty folder.
+ *   - One that is removed is empty, has no snapshots, and nothing is a clone of it. Snapshots of the tree around it go on to show an empty folder.
  */
 import type { Tx } from '../engine/index.js'
 import { retire } from '../data/index.js'
@@ -13,6 +13,7 @@ import { encodeChange } from './events.js'
 import type { NameHash } from './hash.js'
 import { encodeInode, isDirectory, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
+import { heldEpochs } from './holds.js'
 import { directoryKey, domainKey, inodeKey, orphanKey, snapshotsFrom, sweepKey } from './keys.js'
 import { demandEmpty, rmdir } from './link.js'
 import { newInode } from './make.js'
@@ -60,7 +61,7 @@ export function* makeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, n
   return { inode, replaced }
 }
 
-/** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots), EAGAIN (history of removed ones is not gone yet). What is left is to be reclaimed. */
+/** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots), ETXTBSY (something is a clone of it), EAGAIN (history of removed ones is not gone yet). What is left is to be reclaimed. */
 export function* removeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<Inode> {
   const dir = yield* inodeNow(tx, parent)
   yield* walkInto(tx, op, dir)
@@ -73,6 +74,7 @@ export function* removeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number,
   const inner = yield* domainOf(tx, inode.domain) // a snapshot taken meanwhile makes the body run again
   const snapshots = yield* wait(tx.scan({ from: snapshotsFrom(inode.domain), to: snapshotsFrom(inode.domain + 1), limit: 1 }))
   if (snapshots.length > 0) fail('EBUSY')
+  if ((yield* heldEpochs(tx, inode.domain)).length > 0) fail('ETXTBSY')
   if ((yield* wait(tx.get(sweepKey(inode.domain)))) !== undefined) fail('EAGAIN') // else history rows of its inodes would be taken for the outer domain's
 
   const outer = yield* domainOf(tx, dir.domain)

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { NOW } from '../../src/data/index.js'
-import { changeContent } from '../../src/meta/index.js'
+import { checkTree } from '../../src/meta/check.js'
+import { changeContent, openTree } from '../../src/meta/index.js'
 import type { Inode } from '../../src/meta/index.js'
 import { rootContext } from '../../src/sys/index.js'
-import { collidingHash, endWhole, engines, expectErrno, openQuick, root, S_IFDIR, S_IFLNK, S_IFREG, shellOf } from './pools.js'
+import { collidingHash, endWhole, engines, expectErrno, HASH_KEY, openQuick, root, S_IFDIR, S_IFLNK, S_IFREG, shellOf } from './pools.js'
 import type { PoolOptions, Shell, TestPool } from './pools.js'
 
 const snap = (shell: Shell, name: string, domain = 1): Promise<number> => shell.call(root, (t, tx, op) => t.snapshot(tx, op, domain, name) as number)
@@ -161,6 +162,63 @@ describe('a clone of a tree', () => {
     assert.deepEqual(await dump(shell, c), await dump(shell, 1, e))
     await mk(root, (await shell.at(c, 'd'))!, 'n004', S_IFREG | 0o644)
   }, openQuick, { hash: collidingHash })
+
+  withPool('is visited in slices; a death after any of them leaves a visit that is begun anew', async (shell) => {
+    const { make: mk, call, pool } = shell
+    const d = await mk(root, 1, 'd', S_IFDIR | 0o755)
+    for (let i = 0; i < 600; i++) await mk(root, d, `name ${i}`, i % 100 === 1 ? S_IFDIR | 0o755 : S_IFREG | 0o644)
+    const other = await mk(root, 1, 'other', S_IFDIR | 0o755)
+    for (let i = 0; i < 600; i += 40) await call(root, async (t, tx, op) => t.link(tx, op, (await shell.at(d, `name ${i}`))!, other, `link ${i}`))
+    const e = await snap(shell, 'one')
+    for (let lives = 0; lives < 5; lives++) {
+      const c = await clone(shell, 1, 'one', `c${lives}`)
+      const inner = (await shell.at(c, 'd'))!
+      let left = lives
+      const dying = { ...pool.engine, transact: ((...args: Parameters<typeof pool.engine.transact>) => (left-- > 0 ? pool.engine.transact(...args) : Promise.reject(new Error('died')))) as typeof pool.engine.transact }
+      const tree = openTree({ hashKey: HASH_KEY, engine: dying })
+      const listed = async (): Promise<unknown> => tree.list(pool.engine.reader(rootContext), inner, NOW, 0, 0, 10)
+      if (lives < 3) await assert.rejects(listed, /died/)
+      else await listed()
+      assert.equal((await shell.inode(inner))?.nlink, 8)
+      const problems: string[] = []
+      for await (const { what } of checkTree(pool.engine.reader(rootContext), pool.hash)) problems.push(what)
+      assert.deepEqual(problems, [])
+      if (lives > 0) await call(root, (t, tx, op) => t.unlink(tx, op, inner, 'name 77'))
+      if (lives > 0) await mk(root, inner, 'name 77', S_IFREG | 0o644)
+      assert.equal((await shell.names(inner)).length, 600)
+      if (lives === 0) assert.deepEqual(await dump(shell, c), await dump(shell, 1, e))
+    }
+  }, openQuick)
+
+  withPool('is visited once by many who ask at once', async (shell) => {
+    const { make: mk, pool } = shell
+    for (let i = 0; i < 50; i++) await mk(root, 1, `name ${i}`, S_IFREG | 0o644)
+    await snap(shell, 'one')
+    const c = await clone(shell, 1, 'one', 'c')
+    const before = (await shell.pool.tree.usage(pool.engine.reader(rootContext))).inodes
+    const commits = pool.engine.committedSeq()
+    const all = await Promise.all(Array.from({ length: 20 }, (_, i) => (i % 2 === 0 ? shell.at(c, `name ${i}`) : shell.names(c))))
+    assert.equal(all.filter((x) => x === undefined).length, 0)
+    assert.equal((await shell.pool.tree.usage(pool.engine.reader(rootContext))).inodes - before, 50)
+    assert.equal(pool.engine.committedSeq() - commits, 1)
+  }, openQuick)
+
+  withPool('holds what it is a clone of', async (shell) => {
+    const { call } = shell
+    await call(root, (t, tx, op) => t.makeSubvolume(tx, op, 1, 'sub', 0o755, 6001))
+    await shell.make(root, 6001, 'f', S_IFREG | 0o644)
+    await snap(shell, 'one', 6001)
+    const c = await clone(shell, 6001, 'one', 'c')
+    await call(root, (t, tx, op) => t.unlink(tx, op, 6001, 'f'))
+    await call(root, (t, tx) => t.removeSnapshot(tx, 6001, 'one') as number)
+    const { rows: needless } = await shell.pool.settle(Promise.resolve(shell.pool.tree.needlessHistory(shell.pool.engine.reader(rootContext), '', 1000)))
+    assert.equal(needless.length, 0)
+    await call(root, async (t, tx) => {
+      for (const sweep of await t.sweepsWanted(tx)) await t.sweepDone(tx, sweep)
+    })
+    await expectErrno('ETXTBSY', () => call(root, (t, tx, op) => t.removeSubvolume(tx, op, 1, 'sub')))
+    assert.deepEqual(await shell.names(c), ['f'])
+  })
 
   withPool('shows subvolumes as empty folders, removed ones too', async (shell) => {
     const { call } = shell

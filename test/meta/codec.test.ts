@@ -8,8 +8,8 @@ import { decodeChange, encodeChange, KINDS } from '../../src/meta/events.js'
 import { halfSipHash, nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { dentryKey, directoryKey, domainKey, firstNumber, holdKey, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, thirdNumber, volumeKey, xattrKey } from '../../src/meta/keys.js'
-import { decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeHold, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
+import { clonedKey, dentryKey, directoryKey, domainKey, firstNumber, holdKey, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, unfoundKey, thirdNumber, volumeKey, xattrKey } from '../../src/meta/keys.js'
+import { decodeCloned, decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeUnfound, decodeVolume, domainOfRow, encodeCloned, encodeDentry, encodeDomain, encodeHold, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeUnfound, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
 import { expectErrno } from './pools.js'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -19,7 +19,7 @@ const INODE: StoredInode = {
   ino: 0x123456789, birth: 0x0102, mode: 0o106751, domain: 0x0304, parent: 0x1_0000_0506, homeHigh: 0x0708090a, homeLow: 0xfb0c0d85, generation: 0x11,
   nlink: 0x12, uid: 0x13, gid: 0x14, rdev: 0x15, flags: 0x16, sizeBytes: 0x1_0000_0017, durableSizeBytes: 0x18, allocatedBytes: 0x1900, blocks512: 13,
   atimeSec: -2, mtimeSec: 0x2_0000_001a, ctimeSec: 0x1b, btimeSec: 0x1c, atimeNsec: 0x1d, mtimeNsec: 0x1e, ctimeNsec: 0x1f, btimeNsec: 0x20,
-  hasAccessAcl: true, hasDefaultAcl: false, hasCapability: true, hasXattrs: true, hasOrigin: false, inline: new Uint8Array([0xaa, 0xbb]), shown: undefined
+  hasAccessAcl: true, hasDefaultAcl: false, hasCapability: true, hasXattrs: true, hasOrigin: true, inline: new Uint8Array([0xaa, 0xbb]), shown: undefined
 }
 
 describe('keys', () => {
@@ -36,6 +36,8 @@ describe('keys', () => {
     assert.equal(keyHex(rollbackKey(3)), '550000000000000003')
     assert.equal(keyHex(holdKey(3, 0x102, 5)), '4b000000000000000300000000000001020000000000000005')
     assert.equal(thirdNumber(holdKey(3, 4, 5)), 5)
+    assert.equal(keyHex(clonedKey(5, 0x123456789)), '4600000000000000050000000123456789')
+    assert.equal(keyHex(unfoundKey(0x123456789)), '4a0000000123456789')
     assert.equal(keyHex(historyKey('I\u0001', 0x102)), '4849010000000000000102')
   })
 
@@ -56,7 +58,7 @@ describe('values', () => {
   test('an inode, byte by byte', () => {
     const bytes = encodeInode(INODE)
     assert.equal(hex(bytes), [
-      '01', '0201000000000000', '1b', '0000', 'e98d0000', '0403000000000000', '0605000001000000', '850d0cfb0a090807',
+      '01', '0201000000000000', '3b', '0000', 'e98d0000', '0403000000000000', '0605000001000000', '850d0cfb0a090807',
       '11000000', '12000000', '13000000', '14000000', '15000000', '16000000', '1700000001000000', '1800000000000000', '0019000000000000',
       'feffffffffffffff', '1a00000002000000', '1b00000000000000', '1c00000000000000', '1d000000', '1e000000', '1f000000', '20000000', '02000000', 'aabb'
     ].join(''))
@@ -82,6 +84,10 @@ describe('values', () => {
     const longDomain = { domain: 4, epoch: 3, newestSnapshot: 2, root: 1, flags: 1, trashKeepSec: 0x0605 }
     assert.equal(hex(encodeDomain(longDomain)), hex(domain) + '01000000' + '05060000')
     assert.deepEqual(domainOfRow(4, { bytes: encodeDomain(longDomain), decoded: undefined }), longDomain)
+    assert.equal(hex(encodeCloned(0x0908)), '01' + '0000000000000000' + '0809000000000000')
+    assert.equal(decodeCloned(encodeCloned(0x0908)), 0x0908)
+    assert.equal(hex(encodeUnfound({ origin: 0x123456789, names: 0x0a0b })), '01' + '0000000000000000' + '8967452301000000' + '0b0a0000')
+    assert.deepEqual(decodeUnfound(encodeUnfound({ origin: 0x123456789, names: 0x0a0b })), { origin: 0x123456789, names: 0x0a0b })
     assert.equal(hex(encodeRollback(0x0807)), '01' + '0000000000000000' + '0708000000000000')
     assert.equal(decodeRollback(encodeRollback(9)), 9)
     const snapshot = encodeSnapshot({ epoch: 5, sec: -1, nsec: 6 })
