@@ -17,6 +17,8 @@ import { freed, isScattered, lend, settle, unlock, unsynced, weight, WHOLE, with
 
 import type { File, Floor, Time } from './files.js'
 import { encodeTentative, tentativeKey } from './rows.js'
+import { countShares } from './shares.js'
+import type { ShareChanges } from './shares.js'
 
 export { refOf } from './files.js'
 
@@ -144,7 +146,12 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
   let editor: Editor | undefined
   let ref: FileRef | undefined
   let more = { logged: 0, loose: 0 }
+  let gone: readonly Piece[] = []
   let tentativeRow = file.hasTentativeRow
+  const freeUncounted = async (tx: Tx, e: Editor, shares: ShareChanges): Promise<void> => {
+    gone = [...e.freed, ...await countShares(tx, shares)]
+    if (gone.length > 0) await floor.store.commitFreed(tx, gone)
+  }
   return floor.changeContent(ctx, file.ino, effects, (tx, now, before) => {
     ref = now
     if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
@@ -172,7 +179,8 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     floor.store.commitAllocated(tx, pieces)
     const after: ContentAfter = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline, extentsMore: e.extentsMore() }
     file.inflight = new Inflight(after, e)
-    const freeing = e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
+    gone = e.freed
+    const freeing = e.shares !== undefined ? freeUncounted(tx, e, e.shares) : gone.length > 0 ? floor.store.commitFreed(tx, gone) : undefined
     return freeing instanceof Promise ? freeing.then(() => after) : after
   }).then((content) => {
     assert(editor !== undefined, 'a body ran')
@@ -193,7 +201,7 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     if (lentBytes !== 0) lend(floor, file, -lentBytes)
     settle(floor, file, more.logged, more.loose)
     if (tentativeRow && file.unsyncedSinceMs === Infinity) unsynced(floor, file)
-    freed(floor, editor.freed)
+    freed(floor, gone)
     if (isScattered(file) && !floor.scattered.has(file)) {
       floor.scattered.add(file)
       floor.onScattered()

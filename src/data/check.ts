@@ -3,7 +3,8 @@
  *   - Ranges of a file lie in order and apart, extents and tentative ranges in whole units, none above EXTENT_MAX_BYTES; a borrowed range
  *     lies in an unwritten extent; no unit holds tentative and logged bytes.
  *   - What the inode says: bytes allocated, a durable size that is no more than the size, a row for who has bytes that are not durable.
- *   - Every unit belongs to exactly one extent, tentative range or history row, or to nobody; the allocator's rows say the same.
+ *   - Every unit belongs to exactly one extent, tentative range or history row, or to nobody; the allocator's rows say the same. Those of
+ *     shared extents may belong to several of them: so many as a row counts (share-check.ts).
  * A row that cannot be read makes the claims incomplete (`unread`): units that nobody claims may then be its.
  */
 import { PosixError, rootContext } from '../sys/index.js'
@@ -19,9 +20,11 @@ import type { Extent } from './extents.js'
 import type { Pending } from './filemap.js'
 import { decodePast, HISTORY_KIND } from './history.js'
 import { decodeExtent, decodePending, EXTENT_KIND, extentOfRow, inoOf, PENDING_KIND, pendingOfRow, TENTATIVE_KIND } from './rows.js'
+import { checkShares, makeTally } from './share-check.js'
+import type { SharesTally } from './share-check.js'
 
 /** What was found, and what a repair would look at: see meta/repair.ts. */
-export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'volumes' | 'report'
+export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'volumes' | 'shares' | 'report'
 export interface Finding {
   /** 0: of no inode. */
   readonly ino: number
@@ -43,6 +46,8 @@ export interface FileCheck {
   /** What the rows of this file came to; `endBytes` of its last range. */
   sums(): { readonly allocatedBytes: number; readonly endBytes: number; readonly isTentative: boolean }
   past(row: KeyedRow): void
+  /** What shared extents hold, of all files and history: claimed by claimShares, in every window. */
+  readonly shares: SharesTally
   /** Only claims, for windows after the first. */
   readonly claims: { extent(row: KeyedRow): void; pending(row: KeyedRow): void; past(row: KeyedRow): void }
   /** Of this file. */
@@ -68,8 +73,15 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
   let extents = 0
 
   const say = (what: string): void => found({ ino, what, kind: 'report' })
+  const shares = makeTally()
   const claim = (who: string, start: number, length: number): void => {
     if (length > EXTENT_MAX_BYTES || units?.claim(start, length) === false) found({ ino, what: `has ${who} that is no sound range of the space: ${start}+${length}`, kind: 'report' })
+  }
+  /** Units of an extent: claimed, or where it shares them noted, to be claimed once in the end. */
+  const claimUnits = (who: string, { kind, start, len }: Extent): void => {
+    if (kind !== 'shared') claim(who, start, len)
+    else if (len > 0 && len <= EXTENT_MAX_BYTES && len % UNIT_BYTES === 0 && start % UNIT_BYTES === 0) shares.add(start, len)
+    else found({ ino, what: `has ${who} that is no sound range of the space: ${start}+${len}`, kind: 'report' })
   }
   const count = (from: number, to: number): void => {
     const start = Math.max(from, covered)
@@ -96,6 +108,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
   }
 
   return {
+    shares,
     get rows() {
       return rows
     },
@@ -125,7 +138,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
         return
       }
       count(e.off, extentsEnd)
-      claim(`an extent at ${e.off}`, e.start, e.len)
+      claimUnits(`an extent at ${e.off}`, e)
     },
     pending(row) {
       rows++
@@ -170,7 +183,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       if (!(past.birth < past.death)) say('has a history row that died before it was born')
       if (past.key.startsWith(EXTENT_KIND)) {
         const e = readable('an extent in history', () => decodeExtent(past.key, past.bytes))
-        if (e !== undefined && unitsOf(e) !== undefined) claim(`an extent in history at ${e.off}`, e.start, e.len)
+        if (e !== undefined && unitsOf(e) !== undefined) claimUnits(`an extent in history at ${e.off}`, e)
       } else if (past.key.startsWith(PENDING_KIND)) {
         const p = readable('a pending range in history', () => decodePending(past.key, past.bytes))
         if (p !== undefined && p.bytes === undefined) say('has a tentative range in history')
@@ -179,7 +192,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
     claims: {
       extent(row) {
         const e = silently(() => extentOfRow(row))
-        if (e !== undefined && unitsOf(e) !== undefined) units?.claim(e.start, e.len)
+        if (e?.kind === 'own') units?.claim(e.start, e.len)
       },
       pending(row) {
         const p = silently(() => pendingOfRow(row))
@@ -188,7 +201,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       past(row) {
         const past = decodePast(row)
         const e = past.key.startsWith(EXTENT_KIND) ? silently(() => decodeExtent(past.key, past.bytes)) : undefined
-        if (e !== undefined && unitsOf(e) !== undefined) units?.claim(e.start, e.len)
+        if (e?.kind === 'own') units?.claim(e.start, e.len)
       }
     }
   }
@@ -219,6 +232,7 @@ export async function checkData(engine: Engine, spaceBytes: number, contentOf: (
     check.end(contentOf(ino))
   }
   await eachRow(reader, HISTORY_KIND, 1024, check.past)
+  await checkShares(reader, check.shares, units, found)
   await checkUnits(units, found, () => undefined)
   return wrong
 }

@@ -11,7 +11,7 @@
  * What must stay true:
  *   - Bytes reach the store, synced, before the extent that points to them is durable; else it is tentative.
  *   - While a range is logged, every write over it is logged too, until the flush has synced it in the store.
- *   - An extent is overwritten in place only if born after the domain's newest snapshot; else new units are taken.
+ *   - An extent is overwritten in place only if born after the domain's newest snapshot, and nobody else's; else new units are taken.
  *   - Units that a transaction freed are handed out again only when that transaction is durable and every read that
  *     began before it has ended.
  *   - Writes, truncations, flushes of one file happen one after the other (a lock per inode in this floor).
@@ -49,6 +49,9 @@ export interface Content {
   readonly allocatedBytes: number
   readonly inline: Uint8Array | undefined
 }
+
+/** What is copied shares units with its source where that is less work than copying them, or wherever it can. */
+export type CopyWish = 'cheapest' | 'shared'
 
 /** What else changes with the content; meta applies it to the inode in the same transaction. */
 export interface ContentEffects {
@@ -109,8 +112,8 @@ export interface Data {
   syncAll(ctx: Context): Promise<void>
   /** Frees the bytes of an inode without links, in small transactions; true when nothing is left. */
   reclaimStep(ctx: Context, ino: number): Promise<boolean>
-  /** copy_file_range within the pool: how many bytes were copied; fewer only at the end of the source. */
-  copy(ctx: Context, fromIno: number, view: View, fromOffsetBytes: number, toIno: number, toOffsetBytes: number, lengthBytes: number, effects: ContentEffects): Promise<number>
+  /** copy_file_range within the pool: how many bytes are done. Fewer where much has to be copied, or the source ends: then 0 at last. sharing.ts */
+  copy(ctx: Context, fromIno: number, view: View, fromOffsetBytes: number, toIno: number, toOffsetBytes: number, lengthBytes: number, effects: ContentEffects, wish: CopyWish): Promise<number>
   /** What this file has in the store only is synced within a second (it was renamed over another, or rewritten). */
   hurry(ino: number): void
   /** The store has bytes of this file that nobody synced. */

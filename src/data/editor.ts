@@ -15,6 +15,7 @@ import { ceilUnit, firstBehind, floorUnit } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
 import { retire } from './history.js'
 import { encodeExtent, encodePending, extentKey, LOGGED_HEADER_BYTES, newLoggedRow, pendingKey } from './rows.js'
+import type { ShareChanges } from './shares.js'
 
 /** Logged rows are cut at multiples of this: a rewrite inside one logs no more than it again. */
 const LOGGED_ROW_BYTES = 16 * 1024
@@ -28,6 +29,8 @@ export interface Editor {
   /** After the commit: the map, in the base's own lists where it can be. Nothing else of the editor is used afterwards. */
   apply(): FileMap
   readonly freed: readonly Piece[]
+  /** What it did to counts of shared units, if anything. */
+  readonly shares: ShareChanges | undefined
   /** How many tentative ranges more than before. */
   tentativesMore(): number
   /** How many extents more than before. */
@@ -50,6 +53,10 @@ export interface Editor {
   addExtent(off: number, piece: Piece, birth: number, unwritten: boolean): void
   /** One with a row; where it goes there is none. */
   putExtent(extent: Extent): void
+  /** Written extents of its own in [from, to) are shared ones from now on. */
+  markShared(from: number, to: number): void
+  /** Units that another extent holds too, marked before; where it goes there is none. */
+  joinShared(off: number, piece: Piece, birth: number): void
   /** A logged range that was in history. Nothing is pending there. */
   putBack(pending: Pending): void
   writeRows(tx: Tx): void
@@ -80,6 +87,7 @@ class EditedMap implements Editor {
   extRows: Rows<Extent> | undefined = undefined
   pendRows: Rows<Pending> | undefined = undefined
   freed: Piece[] = []
+  shares: { readonly marked: Piece[]; readonly joined: Piece[]; readonly dropped: Piece[] } | undefined = undefined
   lowAt = Infinity
   highAt = 0
   tentatives = 0
@@ -189,7 +197,7 @@ class EditedMap implements Editor {
       if (e.kind === 'lent') continue
       const units = unitsOf(e)
       if (!e.unwritten && e.birth <= newestSnapshot && e.birth < death) retire(tx, extentKey(ino, e.off), e.birth, encodeExtent(e), { epoch: death, newestSnapshot })
-      else if (units !== undefined) this.freed.push(units)
+      else if (units !== undefined) (e.kind === 'shared' ? this.ownShares().dropped : this.freed).push(units)
     }
   }
 
@@ -225,6 +233,23 @@ class EditedMap implements Editor {
     list.splice(at, gone, ...parts)
     this.storedExtents += parts.length - gone
     for (const p of parts) rows.set(p.off, p)
+  }
+
+  ownShares(): NonNullable<EditedMap['shares']> {
+    return (this.shares ??= { marked: [], joined: [], dropped: [] })
+  }
+
+  markShared(from: number, to: number): void {
+    for (const e of this.liftExtents(from, to)) {
+      assert(e.kind === 'own' && !e.unwritten, 'what is shared has its bytes in units of its own')
+      this.putExtent({ ...e, kind: 'shared' })
+      this.ownShares().marked.push({ startBytes: e.start, lengthBytes: e.len })
+    }
+  }
+
+  joinShared(off: number, piece: Piece, birth: number): void {
+    this.putExtent({ ...ownExtent(off, piece, birth, false), kind: 'shared' })
+    this.ownShares().joined.push(piece)
   }
 
   putBack(pending: Pending): void {

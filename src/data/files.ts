@@ -88,6 +88,8 @@ export interface Floor {
   readonly clock: Clock
   readonly changeContent: ChangeContent
   readonly readContent: ReadContent
+  /** Resolves when older versions of Ogee are kept out of a pool with shared extents. */
+  needSharing: () => Promise<void>
   readonly files: Map<number, File>
   /** Files as views show them, oldest first; reading.ts. One that changes leaves. */
   readonly pasts: Map<number, readonly Past[]>
@@ -125,7 +127,7 @@ export interface Floor {
 
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, files: new Map(), pasts: new Map(), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
+    engine, store, clock, changeContent, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
     stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, restoring: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }

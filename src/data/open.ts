@@ -12,6 +12,7 @@ import { startMerging } from './merging.js'
 import { layout, read, seek } from './reading.js'
 import { restore } from './restoring.js'
 import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
+import { copy } from './sharing.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
 import { settleTimes } from './times.js'
 import { write } from './writing.js'
@@ -22,6 +23,8 @@ export interface DataOptions {
   readonly clock: Clock
   readonly changeContent: ChangeContent
   readonly readContent: ReadContent
+  /** Keeps older versions of Ogee out of the pool, durably, before the first extent is shared. */
+  readonly needSharing?: () => Promise<void>
   /** Logged bytes older than this are flushed. */
   readonly flushAgeMs?: number
   /** So many logged bytes are flushed at once. With three times as many writers are slowed, with five they wait. */
@@ -34,11 +37,11 @@ const FLUSH_AGE_MS = 3000
 const FLUSH_BYTES = 8 * 1024 * 1024
 /** An fsync of so many bytes takes the store's sync in its stride; of fewer the log's alone is faster. */
 const DIRECT_AFTER_BYTES = 1024 * 1024
-const COPY_BYTES = 1024 * 1024
 
 export function openData(options: DataOptions): Data {
   const { engine, store, clock, changeContent, readContent, flushAgeMs = FLUSH_AGE_MS, flushBytes = FLUSH_BYTES, directAfterBytes = DIRECT_AFTER_BYTES } = options
   const floor = makeFloor(engine, store, clock, changeContent, readContent)
+  if (options.needSharing !== undefined) floor.needSharing = options.needSharing
   floor.direct = { afterBytes: directAfterBytes, loggedBytes: flushBytes * 2 }
   const background = startBackground(floor, { flushAgeMs, flushBytes })
   const merging = startMerging(floor)
@@ -62,17 +65,7 @@ export function openData(options: DataOptions): Data {
     reserve: (ctx, ino, offset, length, keepSize, effects) => reserve(floor, ctx, ino, offset, length, keepSize, effects),
     punch: (ctx, ino, offset, length, effects) => punch(floor, ctx, ino, offset, length, effects),
     zero: (ctx, ino, offset, length, keepSize, effects) => zero(floor, ctx, ino, offset, length, keepSize, effects),
-    async copy(ctx, from, view, fromOffset, to, toOffset, length, effects) {
-      const buffer = new Uint8Array(Math.min(length, COPY_BYTES))
-      let done = 0
-      while (done < length) {
-        const n = await data.read(ctx, from, view, fromOffset + done, Math.min(buffer.length, length - done), buffer, 0)
-        if (n === 0) break
-        await data.write(ctx, to, toOffset + done, buffer, 0, n, effects)
-        done += n
-      }
-      return done
-    },
+    copy: (ctx, from, view, fromOffset, to, toOffset, length, effects, wish) => copy(floor, ctx, from, view, fromOffset, to, toOffset, length, effects, wish),
     settleTimes: (ino) => settleTimes(floor, ino),
     seekData: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'data'),
     seekHole: (ctx, ino, view: View, offset) => seek(floor, ctx, ino, view, offset, 'hole'),

@@ -70,7 +70,7 @@ function claim(floor: Floor): number {
   return floor.stamp
 }
 
-async function syncFile(floor: Floor, ctx: Context, file: File): Promise<void> {
+export async function syncFile(floor: Floor, ctx: Context, file: File): Promise<void> {
   if (file.unsyncedSinceMs === Infinity && !file.hasTentativeRow) return
   const upTo = claim(floor)
   const sizeBytes = file.content?.sizeBytes ?? 0

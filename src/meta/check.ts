@@ -13,7 +13,7 @@
  * (suspects.ts). A directory is below the root because parents are mostly older than their children: whoever is not is walked up from.
  * Memory: about 10 MiB, and 3 % of a byte per 4 KiB in use, whatever the pool holds.
  */
-import { checkUnits, eachRow, HISTORY_KIND, makeFileCheck, NOW } from '../data/index.js'
+import { checkShares, checkUnits, claimShares, eachRow, HISTORY_KIND, makeFileCheck, NOW } from '../data/index.js'
 import type { FileCheck, Finding, Found } from '../data/index.js'
 import { streamRows } from '../engine/index.js'
 import type { Key, MaybePromise, Reader } from '../engine/index.js'
@@ -95,6 +95,7 @@ export async function checkPool(r: Reader, options: CheckOptions): Promise<Check
   await findSuspects(r, prints.suspectNames(), prints.suspectDirectories(), found)
   await checkClones(r, domains, found)
   await checkHistory(r, found, domains, file)
+  await checkShares(r, file.shares, units, found)
   if (units !== undefined) {
     await checkUnits(units, found, (wrong) => options.wrongGroup?.(wrong))
     for (let n = 1; n < units.windows; n++) await checkWindow(r, units, n, file, options)
@@ -396,6 +397,7 @@ async function checkWindow(r: Reader, units: UnitsCheck, n: number, file: FileCh
   await eachRow(r, 'E', 1024, file.claims.extent)
   await eachRow(r, 'P', 128, file.claims.pending)
   await eachRow(r, HISTORY_KIND, 256, file.claims.past)
+  claimShares(file.shares, units)
   await units.compare((wrong) => {
     wrongGroup?.(wrong)
     found({ ino: 0, what: `block group ${wrong.group} has ${wrong.leaked} units in use that nobody holds, and ${wrong.missing} held that are not in use`, kind: 'units' })
@@ -416,7 +418,7 @@ async function checkNextIno(r: Reader, highest: number, found: Found): Promise<v
 }
 
 /** First bytes of keys that somebody knows. */
-const KINDS = 'ACDEFGHIJKLMNOPRSTUVWXBbu'
+const KINDS = 'ACDEFGHIJKLMNOPRSTUVWXZBbu'
 
 async function checkKinds(r: Reader, found: Found): Promise<void> {
   let from = '\u0001'

@@ -23,7 +23,7 @@
  *   V     (V, name)                         v   volume: the inode that holds its bytes
  *   W     (W, domain u64)                    v   a snapshot was removed: history holds rows that nobody needs any more
  *   X     (X, ino u64, name)                 v   extended attribute
- *   E P T L B b u                                the data floor's and the store's: extents, logged bytes, origins, allocator state
+ *   E P T L Z B b u                              the data floor's and the store's: extents, logged bytes, origins, counts of shared units, allocator state
  *
  *   - Inode numbers, sessions, domains and epochs are below 2^53.
  *   - Names hold no byte 0x00 (and those of entries are in the value): no key is another one followed by 0x00.

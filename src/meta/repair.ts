@@ -6,6 +6,7 @@
  *   - Counts and sums become what the rows add up to. An entry that leads nowhere goes.
  *   - A step looks at the rows as they are when it runs: steps may come in any order and be repeated. After them the pool is checked again.
  */
+import { repairShares } from '../data/index.js'
 import type { Finding } from '../data/index.js'
 import { streamRows } from '../engine/index.js'
 import type { Key, Tx } from '../engine/index.js'
@@ -45,7 +46,11 @@ export async function repairTree(repair: Repair, findings: readonly Finding[], c
   if (of('list').length + of('names').length > 0) await repairLists(repair)
   for (const ino of of('flags')) await repairFlags(repair, ino)
   for (const ino of of('content')) await repairContent(repair, ino)
-  const others = findings.some((f) => f.kind !== 'usage' && f.kind !== 'report' && f.kind !== 'units')
+  if (of('shares').length > 0 && of('owner').length === 0) { // rows of nobody go first
+    const rows = await repairShares(repair.engine, checked.isUnreadable)
+    repair.did(0, `units that extents share are counted anew, in ${rows} ranges`)
+  }
+  const others = findings.some((f) => f.kind !== 'usage' && f.kind !== 'report' && f.kind !== 'units' && f.kind !== 'shares')
   if (!others && of('usage').length > 0) await repairUsage(repair, checked)
 }
 

@@ -13,7 +13,9 @@ export const FEATURE = {
   /** Subvolumes, snapshots, volumes: domains besides the root tree's, history. */
   epochs: 1,
   /** Things in the trash, and domains that keep one. */
-  trash: 2
+  trash: 2,
+  /** Extents of several files in the same units, and rows that count them. */
+  shared: 8
 } as const
 
 export interface LiveSuperblock {

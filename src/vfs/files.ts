@@ -25,8 +25,6 @@ type Files = Pick<Vfs, 'read' | 'write' | 'fsync' | 'fallocate' | 'lseek' | 'cop
 
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
-/** copy_file_range, per call: its caller goes on with the rest, or is gone by then. */
-const COPY_CALL_BYTES = 16 * 1024 * 1024
 
 function requireRegular(inode: Inode): void {
   if (!isRegular(inode)) throw new PosixError(isDirectory(inode) ? 'EISDIR' : 'EINVAL')
@@ -181,11 +179,11 @@ export function filesOf(core: Core, { handles, atimes, orphans, writeout }: File
       if (target !== undefined && target.append) throw new PosixError('EBADF')
       if (fromOffset < 0 || toOffset < 0 || lengthBytes < 0) throw new PosixError('EINVAL')
       const { sizeBytes } = await inodeOf(core, ctx, fromNode) // as it is now: a copy within one file may grow it
-      const wanted = Math.max(0, Math.min(lengthBytes, COPY_CALL_BYTES, sizeBytes - fromOffset))
+      const wanted = Math.max(0, Math.min(lengthBytes, sizeBytes - fromOffset))
       if (fromNode === toNode && Math.abs(fromOffset - toOffset) < wanted) throw new PosixError('EINVAL')
       if (toOffset + wanted > FILE_MAX_BYTES) throw new PosixError('EFBIG')
       if (wanted === 0) return 0
-      const done = await roomy(() => data.copy(ctx, fromNode, NOW, fromOffset, toNode, toOffset, wanted, effectsOf(ctx, ctx.uid !== 0)))
+      const done = await roomy(() => data.copy(ctx, fromNode, NOW, fromOffset, toNode, toOffset, wanted, effectsOf(ctx, ctx.uid !== 0), 'cheapest'))
       writeout.wrote(toNode, done)
       changed(toNode)
       if (done > 0 && (source === undefined || !source.noAtime)) atimes.touch(fromNode, source?.node)

@@ -5,8 +5,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { NOW } from '../../src/data/index.js'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
-import { assertSound, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, snapshot, sweep } from './world.js'
+import { assertSound, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, sharesOf, snapshot, sweep } from './world.js'
 
 const KIB = 1024
 const INOS = [3, 4]
@@ -21,6 +22,7 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('punch' as const), ino, offset, length }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('zero' as const), ino, offset, length }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('reserve' as const), ino, offset, length }) },
+  { weight: 5, arbitrary: fc.record({ op: fc.constant('copy' as const), ino, from: ino, fromOffset: offset.map((n) => n - n % 4096), offset: offset.map((n) => n - n % 4096), length: fc.oneof(length, fc.constant(200 * KIB)), wish: fc.constantFrom('cheapest' as const, 'shared' as const) }) },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('sync' as const), ino }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('flush' as const) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('wait' as const) }) },
@@ -36,7 +38,7 @@ function resized(bytes: Uint8Array, size: number): Uint8Array {
   return out
 }
 
-const tried = { cuts: 0, unsynced: 0, rollbacks: 0 }
+const tried = { cuts: 0, unsynced: 0, rollbacks: 0, shared: 0 }
 
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
@@ -129,6 +131,15 @@ async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void
       } else if (s.op === 'reserve') {
         await w.data.reserve(ctx, s.ino, s.offset, s.length, false, quiet)
         list.push(resized(last, Math.max(last.length, s.offset + s.length)))
+      } else if (s.op === 'copy') {
+        const n = Math.min(s.length, versions.get(s.from)!.at(-1)!.length - s.fromOffset)
+        if (n <= 0 || (s.from === s.ino && Math.abs(s.fromOffset - s.offset) < n)) continue
+        const bytes = versions.get(s.from)!.at(-1)!.slice(s.fromOffset, s.fromOffset + n)
+        for (let done = 0; done < n;) done += await w.data.copy(ctx, s.from, NOW, s.fromOffset + done, s.ino, s.offset + done, n - done, quiet, s.wish)
+        const next = resized(last, Math.max(last.length, s.offset + n))
+        next.set(bytes, s.offset)
+        list.push(next)
+        if ((await sharesOf(w)).some(({ count }) => count > 1)) tried.shared++
       } else if (s.op === 'punch') {
         await w.data.punch(ctx, s.ino, s.offset, s.length, quiet)
         list.push(last.slice().fill(0, s.offset, s.offset + s.length))
@@ -184,6 +195,18 @@ test('a rollback in which the power goes', { timeout: 300_000 }, () =>
     assert.ok(tried.rollbacks > 0, JSON.stringify(tried))
     console.log(`# ${tried.rollbacks} rollbacks`)
   }))
+
+const shared: Step[] = [
+  { op: 'write', ino: 3, offset: 0, length: 140 * KIB }, { op: 'sync', ino: 3 }, { op: 'copy', ino: 4, from: 3, fromOffset: 0, offset: 8192, length: 130 * KIB, wish: 'shared' }]
+const further = fc.array(step, { maxLength: 25, size: 'max' })
+
+test('files that share extents, and the power goes', { timeout: 300_000 }, () => {
+  tried.shared = 0
+  return fc.assert(fc.asyncProperty(further.map((steps) => [...shared, ...steps]), fc.integer({ min: 1 }), cutAndCompare), { numRuns: Number(process.env.RUNS ?? 40) }).then(() => {
+    assert.ok(tried.shared > Number(process.env.RUNS ?? 40), JSON.stringify(tried))
+    console.log(`# ${tried.shared} copies after which files shared extents`)
+  })
+})
 
 test('a large write over inline bytes that were synced: they are there until the new ones are', async () => {
   const w = await makeWorld({ groups: 8 })

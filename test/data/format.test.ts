@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { holeExtent, ownExtent } from '../../src/data/extents.js'
 import { decodeOrigin, encodeOrigin, originKey } from '../../src/data/origin.js'
 import { decodeExtent, encodeExtent, extentKey } from '../../src/data/rows.js'
+import { NOW } from '../../src/data/index.js'
 import { KEY_END } from '../../src/engine/index.js'
 import { rootContext as ctx } from '../../src/sys/index.js'
 import { contentOf, makeFile, makeWorld, quiet, snapshot } from './world.js'
@@ -57,6 +58,34 @@ test('origins, and extents that are not a file\'s own', () => {
   const shared = { ...ownExtent(0x3000, { startBytes: 0x7000, lengthBytes: 0x2000 }, 0x0102, false), kind: 'shared' as const }
   assert.equal(hex(encodeExtent(shared)), '01' + '0201000000000000' + '04' + '0070000000000000' + '00200000')
   assert.deepEqual(decodeExtent(extentKey(5, 0x3000), encodeExtent(shared)), shared)
+})
+
+test('extents that files share, and how many do', async () => {
+  const w = await makeWorld()
+  await makeFile(w, 5)
+  await makeFile(w, 6)
+  await w.data.write(ctx, 5, 0, Buffer.alloc(0x21000, 1), 0, 0x21000, quiet)
+  await w.data.syncAll(ctx)
+  await snapshot(w)
+  const start = (await rows(w, 'E'))[`45${INO}0000000000000000`].slice(20, 36)
+  const at = Buffer.from(start, 'hex').readBigUInt64LE()
+  const be = (n: bigint): string => n.toString(16).padStart(16, '0')
+  const le = (n: bigint): string => Buffer.from(be(n), 'hex').reverse().toString('hex')
+  await w.data.copy(ctx, 5, NOW, 0x1000, 6, 0x3000, 0x12000, quiet, 'cheapest')
+  const count = '01' + '0000000000000000' + '00200100' + '02000000'
+  assert.deepEqual(await rows(w, 'Z'), { [`5a${be(at + 0x1000n)}`]: count })
+  assert.deepEqual(await rows(w, 'E'), {
+    [`45${INO}0000000000000000`]: '01' + '0100000000000000' + '00' + start + '00100000',
+    [`45${INO}0000000000001000`]: '01' + '0100000000000000' + '04' + le(at + 0x1000n) + '00200100',
+    [`45${INO}0000000000013000`]: '01' + '0100000000000000' + '00' + le(at + 0x13000n) + '00e00000',
+    [`45${INO.slice(0, -1)}60000000000003000`]: '01' + '0200000000000000' + '04' + le(at + 0x1000n) + '00200100'
+  })
+  await w.data.punch(ctx, 6, 0x4000, 0x1000, quiet)
+  assert.deepEqual(await rows(w, 'Z'), {
+    [`5a${be(at + 0x1000n)}`]: '01' + '0000000000000000' + '00100000' + '02000000',
+    [`5a${be(at + 0x2000n)}`]: '01' + '0000000000000000' + '00100000' + '01000000',
+    [`5a${be(at + 0x3000n)}`]: '01' + '0000000000000000' + '00000100' + '02000000'
+  })
 })
 
 test('the header of a space', async () => {

@@ -222,3 +222,17 @@ export async function assertSound(w: World): Promise<void> {
   assert.equal(w.data.status().loggedBytes, logged, 'logged bytes are counted: writers wait for them')
   assert.equal(w.disk.unpromised, 0, 'nothing is written to what the host never promised')
 }
+
+/** The rows that count shared units; ranges that lie together and count alike as one. */
+export async function sharesOf(w: World): Promise<{ readonly start: number; readonly len: number; readonly count: number }[]> {
+  const out: { start: number; len: number; count: number }[] = []
+  for (const { key, row } of await w.engine.reader(ctx).scan({ from: 'Z', to: '[', limit: Infinity })) {
+    const v = viewOf(row.bytes)
+    const start = Number(Buffer.from(key, 'latin1').readBigUInt64BE(1))
+    const [len, count] = [v.getUint32(9, true), v.getUint32(13, true)]
+    const last = out.at(-1)
+    if (last !== undefined && last.start + last.len === start && last.count === count) last.len += len
+    else out.push({ start, len, count })
+  }
+  return out
+}

@@ -11,6 +11,7 @@ import { after, before, describe, test } from 'node:test'
 import { openLmdb } from '../../src/engine/index.js'
 import type { Tx } from '../../src/engine/index.js'
 import { decodeExtent, encodeExtent, extentKey, rowsFrom as dataRows } from '../../src/data/rows.js'
+import { encodeShare, shareKey } from '../../src/data/shares.js'
 import { nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
@@ -109,6 +110,15 @@ const firstExtent = async (tx: Tx, ino: number): Promise<{ key: string; bytes: U
   return { key, bytes: row.bytes }
 }
 
+/** The extent of `large` is a shared one; of its units these parts are counted, from, to and as often as said. */
+async function shareLarge(tx: Tx, m: Made, counted: readonly (readonly [number, number, number])[]): Promise<void> {
+  const { key, bytes } = await firstExtent(tx, m.large)
+  const e = decodeExtent(key, bytes)
+  tx.put(key, encodeExtent({ ...e, kind: 'shared' }))
+  const at = (part: number): number => Math.floor(e.len / 4096 * part) * 4096
+  for (const [from, to, count] of counted) tx.put(shareKey(e.start + at(from)), encodeShare({ start: e.start + at(from), len: at(to) - at(from), count }))
+}
+
 /** Every name below a directory, with what a file holds. */
 async function listing(pool: Pool): Promise<Map<string, string>> {
   const out = new Map<string, string>()
@@ -160,6 +170,12 @@ const damages: readonly Damage[] = [
   { title: 'the counter of units is wrong', does: (tx) => tx.addCounters('u', [5]), finds: /the allocator counts \d+ units in use, the extents \d+/, after: same },
   { title: 'a group in use is not marked so', does: async (tx, m) => { const e = await firstExtent(tx, m.large); const g = Math.floor(decodeExtent(e.key, e.bytes).start / 4194304); tx.clearBits('b\0\0\0\0', 32768, g, 1) }, finds: /and is not marked so/, after: same },
   { title: 'two extents of the same units', does: async (tx, m) => { const e = await firstExtent(tx, m.large); const x = decodeExtent(e.key, e.bytes); tx.put(extentKey(m.deep, 40960), encodeExtent({ ...x, off: 40960, len: 8192 })) }, finds: /8192 bytes of the space at \d+ belong to two extents/, after: () => 'left' },
+  { title: 'shared units counted too high', does: (tx, m) => shareLarge(tx, m, [[0, 1, 2]]), finds: /bytes of the space at \d+ are shared by 1 extents, and counted as shared by 2/, after: same },
+  { title: 'shared units counted by nobody', does: (tx, m) => shareLarge(tx, m, []), finds: /are shared by 1 extents, and counted as shared by 0/, after: same },
+  { title: 'a part of shared units counted by nobody, a part too high', does: (tx, m) => shareLarge(tx, m, [[0.25, 0.5, 1], [0.5, 0.75, 9]]), finds: /are shared by 1 extents, and counted as shared by 9/, after: same },
+  { title: 'shared units counted twice', does: (tx, m) => shareLarge(tx, m, [[0, 1, 1], [0.5, 1, 1]]), finds: /counted twice/, after: same },
+  { title: 'a count of shared units that cannot be read', does: async (tx, m) => { await shareLarge(tx, m, [[0, 1, 1]]); tx.put(shareKey(decodeExtent(...Object.values(await firstExtent(tx, m.large)) as [string, Uint8Array]).start), Buffer.from([9])) }, finds: /are shared by 1 extents, and counted as shared by 0/, after: same },
+  { title: 'units shared by nobody', does: (tx) => tx.put(shareKey(64 * MIB), encodeShare({ start: 64 * MIB, len: 8192, count: 1 })), finds: /8192 bytes of the space at \d+ are shared by 0 extents, and counted as shared by 1/, after: same },
   { title: 'an extent beyond the space', does: (tx, m) => tx.put(extentKey(m.deep, 40960), encodeExtent({ off: 40960, len: 4096, start: 2 ** 40, birth: 1, unwritten: false, kind: 'own', bytes: undefined })), finds: /no sound range of the space/, after: () => 'left' },
   { title: 'extents of a file overlap', does: async (tx, m) => { const e = await firstExtent(tx, m.large); tx.put(extentKey(m.large, 4096), encodeExtent({ ...decodeExtent(e.key, e.bytes), off: 4096, len: 4096, start: 64 * MIB })) }, finds: /overlaps the one before it/, after: () => 'left' },
   { title: 'an extent that cannot be read', does: (tx, m) => tx.put(extentKey(m.deep, 40960), Buffer.from([9, 9, 9])), finds: /has an extent that cannot be read/, after: () => 'left' },
