@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   grow: async () => (await import('./commands/grow.js')).addGrow,
   snapshot: async () => (await import('./commands/snapshot.js')).addSnapshot,
   subvolume: async () => (await import('./commands/subvolume.js')).addSubvolume,
+  clone: async () => (await import('./commands/clone.js')).addClone,
   export: async () => (await import('./commands/export.js')).addExport,
   import: async () => (await import('./commands/export.js')).addImport,
   volume: async () => (await import('./commands/volume.js')).addVolume,

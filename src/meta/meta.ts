@@ -139,8 +139,8 @@ export interface Tree {
   setflags(tx: Tx, op: Op, ino: number, flags: number): MaybePromise<void>
   setxattr(tx: Tx, op: Op, ino: number, name: string, value: Uint8Array, flags: number, killSgid: boolean): MaybePromise<void>
   removexattr(tx: Tx, op: Op, ino: number, name: string): MaybePromise<void>
-  /** After data.reclaimStep said true: inode, xattrs, sums and the list entry go. */
-  forgetInode(tx: Tx, session: number, ino: number): MaybePromise<void>
+  /** After data.reclaimStep said true: inode, xattrs, sums and the list entry go. True: history that it alone held may be given back. */
+  forgetInode(tx: Tx, session: number, ino: number): MaybePromise<boolean>
   /** Open-unlinked inodes of sessions other than `session` (dead ones), up to limit. */
   orphans(r: Reader, session: number, limit: number): MaybePromise<ReadonlyArray<{ readonly session: number; readonly ino: number }>>
   // volumes: inodes that no directory names, each a domain of its own (volumes.ts)

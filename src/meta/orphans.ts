@@ -32,15 +32,18 @@ export function* orphans(r: Reader, session: number, limit: number): Steps<reado
   return [...before, ...behind].map(({ key }) => ({ session: firstNumber(key), ino: secondNumber(key) }))
 }
 
-/** The inode, its xattrs, its share of the usage and its list entry. Repeating it changes nothing; an inode with links stays. */
-export function* forgetInode(tx: Tx, session: number, ino: number): Steps<void> {
+/** The inode, its xattrs, its share of the usage and its list entry. Repeating it changes nothing; an inode with links stays. True: a view that it held is held no more. */
+export function* forgetInode(tx: Tx, session: number, ino: number): Steps<boolean> {
   const listed = orphanKey(session, ino)
-  if ((yield* wait(tx.get(listed))) === undefined) return
+  if ((yield* wait(tx.get(listed))) === undefined) return false
   const inode = yield* wait(readInode(tx, ino, NOW))
-  if (inode === undefined || inode.nlink > 0) return tx.delete(listed)
+  if (inode === undefined || inode.nlink > 0) {
+    tx.delete(listed)
+    return false
+  }
   assert(inode.parent === 0, 'an inode without links has no home')
   const domain = yield* domainOf(tx, inode.domain)
-  if (domain.root === ino && isDirectory(inode) && (yield* hasOthers(tx, ino))) return // a domain goes with the last of its inodes: listed, this one waits for the next opening
+  if (domain.root === ino && isDirectory(inode) && (yield* hasOthers(tx, ino))) return false // a domain goes with the last of its inodes: listed, this one waits for the next opening
   tx.delete(listed)
   if (inode.hasXattrs) {
     const to = xattrsFrom(ino + 1)
@@ -53,13 +56,11 @@ export function* forgetInode(tx: Tx, session: number, ino: number): Steps<void> 
       behind = window.behind
     }
   }
-  if (domain.root === ino) { // a volume's own, or a subvolume's
-    tx.delete(domainKey(ino))
-    yield* releaseHolds(tx, ino)
-  }
+  if (domain.root === ino) tx.delete(domainKey(ino)) // a volume's own, or a subvolume's
   tx.delete(inodeKey(ino)) // no history: without links no view reaches it
   addUsage(tx, -1, -chargedBytes(inode))
   tx.change(encodeChange({ kind: 'forget', ino }))
+  return domain.root === ino && (yield* releaseHolds(tx, ino))
 }
 
 /** Whether another inode of the domain whose root this was is still listed: a file that somebody has open. */

@@ -14,6 +14,8 @@ export const FEATURE = {
   epochs: 1,
   /** Things in the trash, and domains that keep one. */
   trash: 2,
+  /** Clones: rows that say of what an inode is a clone, holds, holes in what is read through. */
+  clones: 4,
   /** Extents of several files in the same units, and rows that count them. */
   shared: 8
 } as const

@@ -12,6 +12,7 @@ export { checkApart, DAEMON_LOG_FILE, hostSpace, inspectFolder, makeFolder, refu
 export type { FolderState, HostSpace } from './folder.js'
 export { formatPool, fsckPool, grownSize, openPool, poolFigures } from './late.js'
 export type { FormatOptions, OpenOptions, Pool, PoolStatus, Seams } from './open.js'
+export type { PoolClones } from './clones.js'
 export type { FsckFinding, FsckOptions, FsckReport } from './fsck.js'
 export type { PoolFigures } from './figures.js'
 export type { PoolSnapshots, PoolSubvolumes, SnapshotLine, SubvolumeLine, Touched } from './snapshots.js'

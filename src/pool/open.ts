@@ -18,6 +18,7 @@ import type { SpaceIo, Store } from '../store/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { openSnapshots } from '../snapshot/index.js'
+import type { Snapshots } from '../snapshot/index.js'
 import { openVfs } from '../vfs/index.js'
 import type { OpenedVfs, Vfs, VfsOptions } from '../vfs/index.js'
 import { openVolumes } from '../volume/index.js'
@@ -28,6 +29,8 @@ import type { LiveSuperblock } from './features.js'
 import { beginFormat, endFormat, hostSpace, inspectFolder, refusalOf, SPACE_FILE } from './folder.js'
 import { Refusal } from './refusal.js'
 import { keepCopy, makeUuid, readSuperblock, SIZE_MIN_BYTES, writeSuperblock } from './superblock.js'
+import { poolClones } from './clones.js'
+import type { PoolClones } from './clones.js'
 import { poolDiffs } from './comparing.js'
 import type { PoolDiffs } from './comparing.js'
 import { poolImages } from './images.js'
@@ -103,6 +106,7 @@ export interface Pool {
   readonly volumes: Volumes
   readonly snapshots: PoolSnapshots
   readonly subvolumes: PoolSubvolumes
+  readonly clones: PoolClones
   readonly diffs: PoolDiffs
   readonly images: PoolImages
   status(): Promise<PoolStatus>
@@ -200,16 +204,18 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     const space = await openSpace({ engine, path: join(folder, SPACE_FILE), clock, io: options.seams?.spaceIo })
     closers.push(() => space.close())
     const store = withinHost(space, folder, clock)
-    const tree = openTree({ hashKey: found.nameKey })
+    const tree = openTree({ hashKey: found.nameKey, engine })
     const data = openData({ engine, store, clock, changeContent: changeContent(engine), readContent: readContent(engine), directAfterBytes: options.seams?.directAfterBytes, needSharing: () => superblock.need(FEATURE.shared) })
     closers.push(() => data.close())
     await data.recover(backgroundContext())
-    const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs })
+    let sweeps: Snapshots | undefined
+    const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs, released: () => sweeps?.start() })
     closers.push(() => vfs.close())
     const needEpochs = (): Promise<void> => superblock.need(FEATURE.epochs)
     const volumes = openVolumes({ engine, tree, data, clock, needEpochs, removed: (ino) => vfs.reclaim(ino) })
     const snapshots = openSnapshots({ engine, tree, data, clock, needEpochs })
     closers.push(() => snapshots.stop())
+    sweeps = snapshots
     const stuck = await snapshots.recover(backgroundContext())
     if (stuck > 0) options.note(`${stuck === 1 ? 'a volume' : `${stuck} volumes`} could not be rolled back to the end, and cannot be opened: run ogee fsck.`)
     if (options.vfs.readOnly !== true) snapshots.start()
@@ -219,7 +225,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, volumes, removed: (ino: number) => vfs.reclaim(ino) }
     const images = poolImages({ uuid: found.uuid, engine, tree, data, store, clock, snapshots, subvolumes: poolSubvolumes(ofEpochs), volumes, removed: ofEpochs.removed })
-    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), diffs: poolDiffs({ engine, tree, data }), images, closers })
+    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), clones: poolClones({ engine, tree, snapshots, superblock }), diffs: poolDiffs({ engine, tree, data }), images, closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -237,12 +243,13 @@ interface Assembled {
   readonly volumes: Volumes
   readonly snapshots: PoolSnapshots
   readonly subvolumes: PoolSubvolumes
+  readonly clones: PoolClones
   readonly diffs: PoolDiffs
   readonly images: PoolImages
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ openingMs, folder, superblock, engine, store, vfs, volumes, snapshots, subvolumes, diffs, images, closers }: Assembled): Pool {
+function poolOf({ openingMs, folder, superblock, engine, store, vfs, volumes, snapshots, subvolumes, clones, diffs, images, closers }: Assembled): Pool {
   let closing: Promise<void> | undefined
   return {
     folder,
@@ -253,6 +260,7 @@ function poolOf({ openingMs, folder, superblock, engine, store, vfs, volumes, sn
     volumes,
     snapshots,
     subvolumes,
+    clones,
     diffs,
     images,
     async status() {

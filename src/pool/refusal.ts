@@ -2,6 +2,9 @@
  * What a pool refuses, and why: one sentence that names the thing and the way out, and a reason from a closed list.
  *   - A Refusal is an expected outcome and is shown to the user as it is; anything else that is thrown is a mistake of ours.
  */
+import { PosixError } from '../sys/index.js'
+import type { ErrnoName } from '../sys/index.js'
+
 export type Reason =
   | 'usage' // wrong arguments or options
   | 'missing' // no such folder, no such mount
@@ -27,5 +30,15 @@ export class Refusal extends Error {
     super(sentence)
     Error.stackTraceLimit = limit
     this.reason = reason
+  }
+}
+
+/** A sentence for each errno that is known here. */
+export async function saying<T>(what: Partial<Record<ErrnoName, () => Refusal>>, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act()
+  } catch (e) {
+    const known = e instanceof PosixError ? what[e.code] : undefined
+    throw known === undefined ? e : known()
   }
 }

@@ -6,13 +6,12 @@ import type { Engine } from '../engine/index.js'
 import type { Tree, Younger } from '../meta/index.js'
 import { bytesOf, listNode, parseNamed, textOf } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
-import { PosixError, rootContext } from '../sys/index.js'
-import type { ErrnoName } from '../sys/index.js'
+import { rootContext } from '../sys/index.js'
 import { VolumeError } from '../volume/index.js'
 import type { Volumes } from '../volume/index.js'
 import { poolNames } from './names.js'
 import type { Domain } from './names.js'
-import { Refusal } from './refusal.js'
+import { Refusal, saying } from './refusal.js'
 
 const S_IFMT = 0o170000
 const S_IFDIR = 0o040000
@@ -66,16 +65,6 @@ interface Parts {
   removed(ino: number): void
 }
 
-/** A sentence for each errno that is known here. */
-async function saying<T>(what: Partial<Record<ErrnoName, () => Refusal>>, act: () => Promise<T>): Promise<T> {
-  try {
-    return await act()
-  } catch (e) {
-    const known = e instanceof PosixError ? what[e.code] : undefined
-    throw known === undefined ? e : known()
-  }
-}
-
 /** What a volume refuses, as a pool says it. */
 async function refusing<T>(act: () => Promise<T>): Promise<T> {
   try {
@@ -117,7 +106,8 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
         ENOENT: () => new Refusal('missing', `There is no ${path} in the pool.`),
         EINVAL: () => new Refusal('usage', `${path} is no subvolume: rmdir removes a folder.`),
         ENOTEMPTY: () => new Refusal('usage', `${path} is not empty: remove what is in it first.`),
-        EBUSY: () => new Refusal('usage', `${path} has snapshots: remove them first (\`ogee snapshot rm\`).`)
+        EBUSY: () => new Refusal('usage', `${path} has snapshots: remove them first (\`ogee snapshot rm\`).`),
+        ETXTBSY: () => new Refusal('usage', `${path} is what something else is a clone of: remove its clones first (\`ogee subvolume list\` shows them).`)
       }, () => snapshots.removeSubvolume(rootContext, parent, name))
       removed(left.ino)
       return { touched: { parent, name } }

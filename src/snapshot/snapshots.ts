@@ -9,7 +9,7 @@ import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Data } from '../data/index.js'
-import type { Inode, MadeSubvolume, Op, Tree, Younger } from '../meta/index.js'
+import type { CloneArgs, Inode, MadeSubvolume, Op, Tree, Younger } from '../meta/index.js'
 import { goOnRollingBack, rollBack } from './rollback.js'
 import { startSweeper } from './sweep.js'
 
@@ -31,6 +31,8 @@ export interface Snapshots {
   rollBack(ctx: Context, domain: number, name: string, younger: Younger): Promise<void>
   /** A directory that is a domain of its own, new or in the place of an empty one. As mkdir; ENOTEMPTY, EBUSY. */
   makeSubvolume(ctx: Context, parent: number, name: string): Promise<MadeSubvolume>
+  /** A subvolume whose root is a clone of what a snapshot shows. ENOENT (no such snapshot), EEXIST, and as mkdir. */
+  cloneTree(ctx: Context, args: Omit<CloneArgs, 'ino'>): Promise<Inode>
   /** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots). Its inode is to be reclaimed. */
   removeSubvolume(ctx: Context, parent: number, name: string): Promise<Inode>
   /** Ends what an earlier daemon left half done of volumes. Answers how many of them could not be, and stay shut. */
@@ -84,6 +86,12 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       await parts.needEpochs()
       const op = opOf(ctx)
       const made = await engine.transact(ctx, async (tx) => tree.makeSubvolume(tx, op, parent, name, 0o755, await tree.takeInodeNumbers(tx, 1)))
+      await engine.sync(ctx)
+      return made
+    },
+    async cloneTree(ctx, args) {
+      const op = opOf(ctx)
+      const made = await engine.transact(ctx, async (tx) => tree.cloneTree(tx, op, { ...args, ino: await tree.takeInodeNumbers(tx, 1) }))
       await engine.sync(ctx)
       return made
     },

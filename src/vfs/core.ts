@@ -39,6 +39,8 @@ export interface Parts {
   readonly store: Store
   readonly clock: Clock
   readonly options: VfsOptions
+  /** A clone is gone: history that it alone held may be given back. */
+  released?(): void
 }
 
 /** An inode with open handles. */

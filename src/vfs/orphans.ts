@@ -86,9 +86,12 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
       if (await freeBytes(orphan.ino)) empty.push(orphan)
     }
     if (empty.length === 0 || stopped.cancelled) return
-    await engine.transact(ctx, async (tx) => {
-      for (const { session, ino } of empty) await tree.forgetInode(tx, session, ino)
+    const released = await engine.transact(ctx, async (tx) => {
+      let some = false
+      for (const { session, ino } of empty) some = await tree.forgetInode(tx, session, ino) || some
+      return some
     })
+    if (released) parts.released?.()
     for (const { ino } of empty) {
       dead.delete(ino)
       gone(ino)

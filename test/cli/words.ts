@@ -1,7 +1,7 @@
 /** What may stand behind `ogee`: its own words, words that are almost right, and anything at all. None of it names something that can be made. */
 import fc from 'fast-check'
 
-const COMMANDS = ['mount', 'umount', 'unmount', 'status', 'df', 'format', 'grow', 'snapshot', 'subvolume', 'volume', 'nbd', 'fsck', 'doctor', 'sync', 'help', 'Mount', 'fsk', '']
+const COMMANDS = ['mount', 'umount', 'unmount', 'status', 'df', 'format', 'grow', 'snapshot', 'subvolume', 'clone', 'volume', 'nbd', 'fsck', 'doctor', 'sync', 'help', 'Mount', 'fsk', '']
 const SECOND = ['create', 'list', 'rm', 'info', 'resize', 'rename', 'attach', 'detach', 'creat']
 const OPTIONS = ['--json', '--repair', '--size', '--name', '--preallocate', '--device', '--nbd', '-f', '--foreground', '-o', '-l', '--lazy', '--listen', '--read-only', '--tls-dir',
   '--takeover', '--plain', '--stop', '--wait', '--shrink', '-h', '--help', '-V', '--version', '--', '-', '--bogus', '-ojson', '--size=', '--size=-1', '--json=1', '-xyz']

@@ -1,9 +1,9 @@
-/** What the daemon does for `ogee snapshot` and `ogee subvolume`: the pool's own call, and then the kernel forgets what it knew of the name. */
+/** What the daemon does for `ogee snapshot`, `ogee subvolume` and `ogee clone`: the pool's own call, and then the kernel forgets what it knew of the name. */
 import type { Pool } from '../../pool/index.js'
 import type { Calls } from './control.js'
 import type { Door } from './door.js'
 
-export const snapshotCalls = ({ snapshots, subvolumes }: Pool, door: Door): Calls => ({
+export const snapshotCalls = ({ snapshots, subvolumes, clones }: Pool, door: Door): Calls => ({
   async 'snapshot/create'(query) {
     const { snapshot, touched } = await snapshots.create(query.get('of') ?? '')
     await door.changed(touched.parent, touched.name)
@@ -24,6 +24,11 @@ export const snapshotCalls = ({ snapshots, subvolumes }: Pool, door: Door): Call
     const { path, touched } = await subvolumes.create(query.get('path') ?? '')
     await door.changed(touched.parent, touched.name)
     return { path }
+  },
+  async clone(query) {
+    const { made, touched } = await clones.clone(query.get('from') ?? '', query.get('to') ?? '')
+    if (touched !== undefined) await door.changed(touched.parent, touched.name)
+    return { made }
   },
   'subvolume/list': async () => ({ subvolumes: await subvolumes.list() }),
   async 'subvolume/rm'(query) {
