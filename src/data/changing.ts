@@ -124,6 +124,8 @@ export interface Planned {
   readonly heldBytes?: number
   /** Of what the file lent to a flush: this comes back with the commit. */
   readonly lentBytes?: number
+  /** Belongs to the same transaction. */
+  readonly also?: (tx: Tx) => MaybePromise<void>
 }
 
 /** What a reader sees until the commit is answered. The map is made only if somebody looks. */
@@ -159,6 +161,7 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     const next = edit(e, tx, now, before)
     let allocatedBytes = before.allocatedBytes
     more = { logged: 0, loose: 0 }
+    allocatedBytes += file.miscounted
     if (e.high() > e.low()) {
       const was = coverage(base, e.low(), e.high(), now.newestSnapshot)
       const is = coverage(e.around(e.low(), e.high()), e.low(), e.high(), now.newestSnapshot)
@@ -177,11 +180,12 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     }
     e.writeRows(tx)
     floor.store.commitAllocated(tx, pieces)
-    const after: ContentAfter = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline, extentsMore: e.extentsMore() }
+    const after: ContentAfter = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline, hasOrigin: e.origin !== undefined, extentsMore: e.extentsMore() }
     file.inflight = new Inflight(after, e)
     gone = e.freed
     const freeing = e.shares !== undefined ? freeUncounted(tx, e, e.shares) : gone.length > 0 ? floor.store.commitFreed(tx, gone) : undefined
-    return freeing instanceof Promise ? freeing.then(() => after) : after
+    const also = planned.also?.(tx)
+    return freeing instanceof Promise || also instanceof Promise ? Promise.all([freeing, also]).then(() => after) : after
   }).then((content) => {
     assert(editor !== undefined, 'a body ran')
     if (floor.pasts.size > 0) floor.pasts.delete(file.ino)
@@ -193,6 +197,7 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     file.content = content
     if (effects.touch !== undefined) noteTouched(floor, file, effects.touch)
     file.hasTentativeRow = tentativeRow
+    file.miscounted = 0
     floor.entries -= weight(file)
     file.map = editor.apply()
     file.tentatives += editor.tentativesMore()

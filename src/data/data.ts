@@ -48,6 +48,8 @@ export interface Content {
   /** Bytes held in the store, or logged: what st_blocks shows. */
   readonly allocatedBytes: number
   readonly inline: Uint8Array | undefined
+  /** It is a clone: row L says of what (origin.ts). */
+  readonly hasOrigin: boolean
 }
 
 /** What is copied shares units with its source where that is less work than copying them, or wherever it can. */
@@ -122,6 +124,10 @@ export interface Data {
   quiesce<T>(ctx: Context, fn: () => Promise<T>): Promise<T>
   /** The file becomes what a view shows, the newest that shows it. In small transactions: nobody may use the file meanwhile, and after a crash it is begun again. */
   restore(ctx: Context, ino: number, view: View, effects: ContentEffects): Promise<void>
+  /** A clone copies what it shows of its origin, and is one no more. Others use it meanwhile; who stops in the middle (or dies) goes on later. `ended` runs in the transaction that ends it. ENOSPC, EINTR. */
+  flatten(ctx: Context, ino: number, progress: (doneBytes: number, ofBytes: number) => void, ended: (tx: Tx) => MaybePromise<void>): Promise<void>
+  /** Bytes that a clone shows and does not hold. */
+  lentBytes(ctx: Context, ino: number): Promise<number>
   /** Removes rows of history, which no view shows any more, and gives back what they held: one transaction. */
   dropHistory(ctx: Context, keys: readonly Key[]): Promise<void>
   /** Moves logged bytes to the store now. */

@@ -9,11 +9,13 @@ import { assert, copyBytes } from '../sys/index.js'
 import type { Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
 import { EXTENT_MAX_BYTES } from './data.js'
-import { isJoinable, ownExtent, partOfExtent, unitsOf } from './extents.js'
+import { holeExtent, isJoinable, ownExtent, partOfExtent, unitsOf } from './extents.js'
 import type { Extent } from './extents.js'
 import { ceilUnit, firstBehind, floorUnit } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
 import { retire } from './history.js'
+import { encodeOrigin, originKey, putOrigin } from './origin.js'
+import type { Origin } from './origin.js'
 import { encodeExtent, encodePending, extentKey, LOGGED_HEADER_BYTES, newLoggedRow, pendingKey } from './rows.js'
 import type { ShareChanges } from './shares.js'
 
@@ -24,6 +26,8 @@ const COALESCE_BYTES = 1024
 
 export interface Editor {
   readonly map: FileMap
+  /** Row L, as the edits left it. */
+  readonly origin: Origin | undefined
   /** The ranges in the units that [from, to) touches, as the edits left them. */
   around(from: number, to: number): FileMap
   /** After the commit: the map, in the base's own lists where it can be. Nothing else of the editor is used afterwards. */
@@ -48,6 +52,12 @@ export interface Editor {
   log(tx: Tx, off: number, length: number, from: Uint8Array | undefined, at: number): void
   /** Takes extents of [from, to) away, in whose place something of its own comes: to history (dying at `death`, the domain's epoch if not given) or freed. Unwritten ones are freed always. */
   dropExtents(tx: Tx, from: number, to: number, death?: number): void
+  /** The same, and zeros are in their place: a hole hides what the origin has there. */
+  holeExtents(tx: Tx, from: number, to: number): void
+  /** Nothing behind `limit` (whole units) is the origin's any more. */
+  cutOrigin(limit: number): void
+  /** Row L is this from now on. */
+  setOrigin(origin: Origin | undefined): void
   /** Takes extents of [from, to) away without freeing: their units are put back by the caller. */
   liftExtents(from: number, to: number): Extent[]
   addExtent(off: number, piece: Piece, birth: number, unwritten: boolean): void
@@ -84,6 +94,7 @@ class EditedMap implements Editor {
   readonly newestSnapshot: number
   exts: Extent[]
   pends: Pending[]
+  origin: Origin | undefined
   extRows: Rows<Extent> | undefined = undefined
   pendRows: Rows<Pending> | undefined = undefined
   freed: Piece[] = []
@@ -102,27 +113,28 @@ class EditedMap implements Editor {
     this.newestSnapshot = newestSnapshot
     this.exts = base.exts as Extent[]
     this.pends = base.pends as Pending[]
+    this.origin = base.origin
   }
 
   get map(): FileMap {
     this.join()
-    return { exts: this.exts, pends: this.pends }
+    return { exts: this.exts, pends: this.pends, origin: this.origin }
   }
 
   around(from: number, to: number): FileMap {
-    const { aside, exts, pends } = this
-    if (aside === undefined) return { exts, pends }
+    const { aside, exts, pends, origin } = this
+    if (aside === undefined) return { exts, pends, origin }
     const list = this.base.pends
     const first = Math.min(aside.at, firstBehind(list, floorUnit(from)))
     const end = ceilUnit(to)
     let last = aside.at + aside.remove
     while (last < list.length && list[last].off < end) last++
-    return { exts, pends: [...list.slice(first, aside.at), ...aside.insert, ...list.slice(aside.at + aside.remove, last)] }
+    return { exts, origin, pends: [...list.slice(first, aside.at), ...aside.insert, ...list.slice(aside.at + aside.remove, last)] }
   }
 
   apply(): FileMap {
     const { aside, base } = this
-    if (aside === undefined || this.exts !== base.exts) return this.map
+    if (aside === undefined || this.exts !== base.exts || this.origin !== base.origin) return this.map
     const list = base.pends as Pending[]
     if (aside.remove === 0 && aside.at === list.length) for (const p of aside.insert) list.push(p)
     else list.splice(aside.at, aside.remove, ...aside.insert)
@@ -192,13 +204,27 @@ class EditedMap implements Editor {
   }
 
   dropExtents(tx: Tx, from: number, to: number, death = this.epoch): void {
-    const { ino, newestSnapshot } = this
+    for (const e of this.liftExtents(from, to)) this.dropExtent(tx, e, death)
+  }
+
+  holeExtents(tx: Tx, from: number, to: number): void {
+    const { base: { origin }, epoch } = this
     for (const e of this.liftExtents(from, to)) {
-      if (e.kind === 'lent') continue
-      const units = unitsOf(e)
-      if (!e.unwritten && e.birth <= newestSnapshot && e.birth < death) retire(tx, extentKey(ino, e.off), e.birth, encodeExtent(e), { epoch: death, newestSnapshot })
-      else if (units !== undefined) (e.kind === 'shared' ? this.ownShares().dropped : this.freed).push(units)
+      const end = Math.min(e.off + e.len, origin?.limit ?? 0)
+      const hides = e.kind === 'hole' && end === e.off + e.len
+      if (!hides) this.dropExtent(tx, e, epoch)
+      if (hides) this.putExtent(e)
+      else if (end > e.off) this.putExtent(holeExtent(e.off, end - e.off, epoch))
     }
+  }
+
+  cutOrigin(limit: number): void {
+    const { origin, epoch } = this
+    if (origin !== undefined && limit < origin.limit) this.origin = { ...origin, birth: epoch, limit }
+  }
+
+  setOrigin(origin: Origin | undefined): void {
+    this.origin = origin
   }
 
   liftExtents(from: number, to: number): Extent[] {
@@ -258,7 +284,12 @@ class EditedMap implements Editor {
   }
 
   writeRows(tx: Tx): void {
-    const { ino, aside } = this
+    const { ino, aside, origin, base, epoch, newestSnapshot } = this
+    if (origin !== base.origin) {
+      if (base.origin !== undefined) retire(tx, originKey(ino), base.origin.birth, encodeOrigin(base.origin), { epoch, newestSnapshot })
+      if (origin === undefined) tx.delete(originKey(ino))
+      else putOrigin(tx, ino, origin)
+    }
     if (this.extRows !== undefined) {
       for (const [off, e] of this.extRows) {
         if (e === undefined) tx.delete(extentKey(ino, off))
@@ -275,6 +306,17 @@ class EditedMap implements Editor {
   }
 
   // ------------------------------------------------------------------------------------------------------------- parts
+
+  /** Space that reads as zeros is freed at once; where it hid an origin from a snapshot, a hole goes to history for it. */
+  private dropExtent(tx: Tx, e: Extent, death: number): void {
+    if (e.kind === 'lent') return
+    const { ino, newestSnapshot, base } = this
+    const isShown = e.birth <= newestSnapshot && e.birth < death
+    const past = !isShown ? undefined : !e.unwritten ? e : base.origin === undefined ? undefined : holeExtent(e.off, e.len, e.birth)
+    if (past !== undefined) retire(tx, extentKey(ino, e.off), e.birth, encodeExtent(past), { epoch: death, newestSnapshot })
+    const units = past === e ? undefined : unitsOf(e)
+    if (units !== undefined) (e.kind === 'shared' ? this.ownShares().dropped : this.freed).push(units)
+  }
 
   private touch(from: number, to: number): void {
     if (from < this.lowAt) this.lowAt = from

@@ -6,6 +6,7 @@
 import { UNIT_BYTES } from '../store/index.js'
 import { movesAway } from './extents.js'
 import type { Extent } from './extents.js'
+import type { Origin } from './origin.js'
 
 export interface Pending {
   readonly off: number
@@ -23,8 +24,10 @@ export interface Pending {
 export interface FileMap {
   readonly exts: readonly Extent[]
   readonly pends: readonly Pending[]
+  /** What it shows where it has nothing of its own is among `exts`, as lent. */
+  readonly origin: Origin | undefined
 }
-export const EMPTY_MAP: FileMap = { exts: [], pends: [] }
+export const EMPTY_MAP: FileMap = { exts: [], pends: [], origin: undefined }
 
 export const floorUnit = (n: number): number => n - (n % UNIT_BYTES)
 export const ceilUnit = (n: number): number => floorUnit(n + UNIT_BYTES - 1)

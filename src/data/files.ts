@@ -18,6 +18,8 @@ import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent, View
 import type { Extent } from './extents.js'
 import { coverage } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
+import { decodeOrigin, originKey } from './origin.js'
+import type { Origin } from './origin.js'
 import { EXTENT_KIND, extentOfRow, PENDING_KIND, pendingOfRow, rowsFrom, tentativeKey } from './rows.js'
 
 export const ENTRIES_MAX = 256 * 1024 // ranges, of about 90 bytes each
@@ -49,6 +51,8 @@ export interface File {
   lent: number
   /** The newest snapshot with which `loose` was counted; with Infinity it is the most that it may be. */
   looseUnder: number
+  /** Of a clone, until its first change: how much more than its inode says is allocated. What the origin lends is only counted when the map is there. */
+  miscounted: number
   /** monotonicMs of the oldest logged bytes, of the oldest bytes not synced; Infinity: none. */
   loggedSinceMs: number
   unsyncedSinceMs: number
@@ -93,6 +97,8 @@ export interface Floor {
   readonly files: Map<number, File>
   /** Files as views show them, oldest first; reading.ts. One that changes leaves. */
   readonly pasts: Map<number, readonly Past[]>
+  /** A clone's own ranges, and what its origin lends it (lending.ts). */
+  compose: (own: FileMap, origin: Origin) => Promise<FileMap>
   /** Files with work left. */
   readonly dirty: Set<File>
   /** Files that are owed a time. */
@@ -127,7 +133,7 @@ export interface Floor {
 
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
+    engine, store, clock, changeContent, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), compose: (own) => Promise.resolve(own), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
     stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, restoring: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
@@ -152,8 +158,8 @@ export function fileOf(floor: Floor, ino: number): File {
   let file = floor.files.get(ino)
   if (file === undefined) {
     file = {
-      ino, map: { exts: [], pends: [] }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, looseUnder: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
+      ino, map: { exts: [], pends: [], origin: undefined }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, looseUnder: 0, miscounted: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
     }
     floor.files.set(ino, file)
     floor.entries += FILE_ENTRIES
@@ -231,7 +237,7 @@ export async function scanAll<R>(floor: Floor, kind: string, ino: number, decode
   }
 }
 
-const hasRanges = (content: Content): boolean => content.inline === undefined && content.allocatedBytes > 0
+export const hasRanges = (content: Content): boolean => content.hasOrigin || (content.inline === undefined && content.allocatedBytes > 0)
 
 /** A file without ranges has all that there is to know in its content: no scan, no row of its own to look for. */
 function loadedNow(floor: Floor, file: File): boolean {
@@ -257,11 +263,15 @@ async function load(floor: Floor, file: File): Promise<void> {
     const ranges = hasRanges(content)
     const exts: Extent[] = ranges ? await scanAll(floor, EXTENT_KIND, file.ino, extentOfRow) : []
     const pends: Pending[] = ranges ? await scanAll(floor, PENDING_KIND, file.ino, pendingOfRow) : []
+    const origin = content.hasOrigin ? await floor.engine.reader(BACKGROUND).get(originKey(file.ino)) : undefined
+    const own: FileMap = { exts, pends, origin: origin === undefined ? undefined : decodeOrigin(origin.bytes) }
+    // while rows come back out of history nothing is lent: restoring.ts
+    const map = own.origin === undefined || floor.restoring.has(file.ino) ? own : await floor.compose(own, own.origin)
     const row = await floor.engine.reader(BACKGROUND).get(tentativeKey(file.ino))
     file.hasTentativeRow = row !== undefined
     const newestSnapshot = pends.some((p) => p.bytes !== undefined) ? (await refOf(floor, BACKGROUND, file)).newestSnapshot : 0
     file.content = content
-    adopt(floor, file, { exts, pends }, newestSnapshot)
+    adopt(floor, file, map, newestSnapshot)
     if (file.hasTentativeRow) unsynced(floor, file)
   } catch (e) {
     if (file.content === undefined && !needsWork(file) && !file.locked) forget(floor, file)
@@ -272,9 +282,10 @@ async function load(floor: Floor, file: File): Promise<void> {
 export const WHOLE = Number.MAX_SAFE_INTEGER - 8192
 
 /** The map is this from now on; the accounts follow. */
-function adopt(floor: Floor, file: File, map: FileMap, newestSnapshot: number): void {
+export function adopt(floor: Floor, file: File, map: FileMap, newestSnapshot: number): void {
   const whole = coverage(map, 0, WHOLE, newestSnapshot)
   file.looseUnder = newestSnapshot
+  file.miscounted = map.origin === undefined ? 0 : whole.allocated + (file.content!.inline?.length ?? 0) - file.content!.allocatedBytes
   floor.entries -= weight(file)
   file.map = map
   file.tentatives = map.pends.reduce((n, p) => n + (p.bytes === undefined ? 1 : 0), 0)

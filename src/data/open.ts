@@ -8,6 +8,8 @@ import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
 import { BACKGROUND, FILE_ENTRIES, makeFloor } from './files.js'
 import { dropHistory } from './forgetting.js'
+import { flatten, lentBytesOf } from './flattening.js'
+import { withOrigin } from './lending.js'
 import { startMerging } from './merging.js'
 import { layout, read, seek } from './reading.js'
 import { restore } from './restoring.js'
@@ -42,6 +44,7 @@ export function openData(options: DataOptions): Data {
   const { engine, store, clock, changeContent, readContent, flushAgeMs = FLUSH_AGE_MS, flushBytes = FLUSH_BYTES, directAfterBytes = DIRECT_AFTER_BYTES } = options
   const floor = makeFloor(engine, store, clock, changeContent, readContent)
   if (options.needSharing !== undefined) floor.needSharing = options.needSharing
+  floor.compose = (own, origin) => withOrigin(floor, own, origin)
   floor.direct = { afterBytes: directAfterBytes, loggedBytes: flushBytes * 2 }
   const background = startBackground(floor, { flushAgeMs, flushBytes })
   const merging = startMerging(floor)
@@ -84,6 +87,8 @@ export function openData(options: DataOptions): Data {
       })
     },
     restore: (ctx, ino, view, effects) => restore(floor, ctx, ino, view, effects),
+    flatten: (ctx, ino, progress, ended) => flatten(floor, ctx, ino, progress, ended),
+    lentBytes: (ctx, ino) => lentBytesOf(floor, ctx, ino),
     dropHistory: (ctx, keys) => dropHistory(floor, ctx, keys),
     flush: () => background.flushAll({ ctx: BACKGROUND, ready: false }),
     reclaimStep: (ctx, ino) => reclaimStep(floor, ctx, ino),

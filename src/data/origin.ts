@@ -6,7 +6,10 @@
  *   - What the view shows does not change while it is held (row K, meta/holds.ts).
  */
 import { get64, PosixError, set64, viewOf } from '../sys/index.js'
-import type { Key, Tx } from '../engine/index.js'
+import type { Key, Reader, Tx } from '../engine/index.js'
+import { NOW } from './data.js'
+import type { View } from './data.js'
+import { birthOf, pastAt } from './history.js'
 import { rowsFrom } from './rows.js'
 
 export const ORIGIN_KIND = 'L'
@@ -42,3 +45,12 @@ export function decodeOrigin(bytes: Uint8Array): Origin {
 
 /** Of an inode that had none. */
 export const putOrigin = (tx: Tx, ino: number, origin: Origin): void => tx.put(originKey(ino), encodeOrigin(origin))
+
+/** Row L of an inode as a view shows it. */
+export async function originAt(reader: Reader, ino: number, view: View): Promise<Origin | undefined> {
+  const key = originKey(ino)
+  const row = await reader.get(key)
+  if (row !== undefined && (view === NOW || birthOf(row.bytes) <= view)) return decodeOrigin(row.bytes)
+  const past = view === NOW ? undefined : await pastAt(reader, key, view)
+  return past === undefined ? undefined : decodeOrigin(past.bytes)
+}

@@ -14,10 +14,10 @@ import type { Content, Part, PartKind, View } from './data.js'
 import type { Extent } from './extents.js'
 import { EMPTY_MAP, firstBehind } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
-import { BACKGROUND, beginRead, endRead, fileOf, loaded, scanAll } from './files.js'
+import { BACKGROUND, beginRead, endRead, fileOf, hasRanges, loaded, scanAll } from './files.js'
 import type { File, Floor, Past, Seen } from './files.js'
 import { decodePast, HISTORY_KIND } from './history.js'
-import { restored } from './restoring.js'
+import { originAt } from './origin.js'
 import { decodeExtent, decodePending, EXTENT_KIND, PENDING_KIND, rowsFrom } from './rows.js'
 
 
@@ -36,7 +36,7 @@ const VIEWS_MAX = 4 // of one file: whoever compares snapshots reads it at two
 const pastOf = (floor: Floor, ino: number, view: View): Past | undefined => floor.pasts.get(ino)?.find((past) => past.view === view)
 
 /** The caller's read has begun (beginRead): units of this map are not handed out again before it ends. */
-function seenAt(floor: Floor, ino: number, view: View): MaybePromise<Seen> {
+export function seenAt(floor: Floor, ino: number, view: View): MaybePromise<Seen> {
   const known = pastOf(floor, ino, view)
   if (known !== undefined) return known.seen
   const { pasts } = floor
@@ -51,7 +51,7 @@ function seenAt(floor: Floor, ino: number, view: View): MaybePromise<Seen> {
 
 async function lookAt(floor: Floor, ino: number, view: View): Promise<Seen> {
   for (;;) {
-    await restored(floor, ino, view)
+    while (floor.restoring.has(ino)) await floor.restoring.get(ino) // a row that leaves history between two scans would be found nowhere
     const before = floor.restorings
     const seen = await lookOnce(floor, ino, view)
     if (before === floor.restorings) return seen
@@ -60,10 +60,12 @@ async function lookAt(floor: Floor, ino: number, view: View): Promise<Seen> {
 
 async function lookOnce(floor: Floor, ino: number, view: View): Promise<Seen> {
   const content = await floor.readContent(BACKGROUND, ino, view)
-  if (content.inline !== undefined || content.allocatedBytes === 0) return { content, map: EMPTY_MAP }
+  if (content.inline !== undefined || !hasRanges(content)) return { content, map: EMPTY_MAP }
   const pends = await rowsAt(floor, PENDING_KIND, ino, view, decodePending)
   const exts = await rowsAt(floor, EXTENT_KIND, ino, view, decodeExtent)
-  return { content, map: { exts: flat(exts), pends: flat(pends) } }
+  const own = { exts: flat(exts), pends: flat(pends), origin: undefined }
+  const origin = content.hasOrigin ? await originAt(floor.engine.reader(BACKGROUND), ino, view) : undefined
+  return { content, map: origin === undefined ? own : await floor.compose(own, origin) }
 }
 
 interface Versioned { readonly off: number; readonly len: number; readonly birth: number }
@@ -91,7 +93,7 @@ export function read(floor: Floor, ctx: Context, ino: number, view: View, offset
   if (view !== NOW) return readAt(floor, ctx, ino, view, offset, length, into, at)
   if (!floor.files.has(ino)) {
     const content = floor.readContent(ctx, ino, NOW) // a file all of whose bytes are in its inode needs no place in the table
-    if (!(content instanceof Promise) && (content.inline !== undefined || content.allocatedBytes === 0)) return readMap(floor, ctx, content, EMPTY_MAP, offset, length, into, at)
+    if (!(content instanceof Promise) && (content.inline !== undefined || !hasRanges(content))) return readMap(floor, ctx, content, EMPTY_MAP, offset, length, into, at)
   }
   const file = fileOf(floor, ino)
   const loading = file.content === undefined ? loaded(floor, file) : undefined

@@ -2,18 +2,19 @@
  * A file becomes again what a view shows: what is younger goes, and what it replaced comes back out of history.
  *   - The view is the newest that shows the file: its rows are the current ones born by then, and rows of history. They do not overlap.
  *   - Small transactions, and it may begin anew after any of them. In this order: younger ranges go (their units are free: no view
- *     shows them), then extents come back, then logged bytes over them, then the sizes. Until then the file is nobody's to read:
+ *     shows them), then extents come back, then logged bytes over them, then what a clone had of its origin, with the sizes. Until then the file is nobody's to read:
  *     the caller keeps others out, and this keeps the flush out.
  *   - Whoever looks at a view of the file waits: a row that leaves history between two scans would be found nowhere.
  */
 import type { Context } from '../sys/index.js'
 import type { KeyedRow } from '../engine/index.js'
 import { commit, exclusively } from './changing.js'
-import { NOW } from './data.js'
 import type { ContentEffects, View } from './data.js'
 import { fileOf, loaded } from './files.js'
 import type { File, Floor } from './files.js'
-import { decodePast, HISTORY_KIND } from './history.js'
+import { decodePast, HISTORY_KIND, historyKey } from './history.js'
+import { originAt, originKey } from './origin.js'
+import { lendAgain, withoutLent } from './lending.js'
 import { decodeExtent, decodePending, EXTENT_KIND, PENDING_KIND, rowsFrom } from './rows.js'
 
 /** Ranges of one transaction. */
@@ -27,13 +28,22 @@ export async function restore(floor: Floor, ctx: Context, ino: number, view: Vie
   floor.restorings++
   try {
     const file = fileOf(floor, ino)
+    await step(floor, file, () => Promise.resolve(withoutLent(floor, file)))
     while (await step(floor, file, () => dropYounger(floor, ctx, file, view)));
     for (const kind of [EXTENT_KIND, PENDING_KIND]) {
       let behind: string | undefined = HISTORY_KIND + rowsFrom(kind, ino)
       while (behind !== undefined) behind = await step(floor, file, () => bringBack(floor, ctx, file, view, kind, behind!))
     }
     const then = await floor.readContent(ctx, ino, view)
-    await step(floor, file, () => commit(floor, ctx, file, { effects }, () => ({ sizeBytes: then.sizeBytes, durableSizeBytes: then.sizeBytes, inline: then.inline })))
+    const origin = then.hasOrigin ? await originAt(floor.engine.reader(ctx), ino, view) : undefined
+    await step(floor, file, async () => {
+      if (origin !== undefined) await lendAgain(floor, file, origin)
+      return commit(floor, ctx, file, { effects }, (editor, tx) => {
+        if (origin !== undefined && origin.birth !== editor.origin?.birth) tx.delete(historyKey(originKey(ino), origin.birth)) // it is the current one again
+        editor.setOrigin(origin?.birth === editor.origin?.birth ? editor.origin : origin)
+        return { sizeBytes: then.sizeBytes, durableSizeBytes: then.sizeBytes, inline: then.inline }
+      })
+    })
   } finally {
     floor.restoring.delete(ino)
     done()
@@ -82,9 +92,4 @@ async function bringBack(floor: Floor, ctx: Context, file: File, view: View, kin
     })
   }
   return found.length < RANGES_MAX ? undefined : found[found.length - 1].key
-}
-
-/** Resolves when no view of the file is in motion. */
-export async function restored(floor: Floor, ino: number, view: View): Promise<void> {
-  if (view !== NOW) while (floor.restoring.has(ino)) await floor.restoring.get(ino)
 }

@@ -20,6 +20,7 @@ import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap
 import type { FileMap } from './filemap.js'
 import { fileOf, forget, loaded, unsynced, withLock } from './files.js'
 import type { File, Floor } from './files.js'
+import { withoutLent } from './lending.js'
 import { readMap } from './reading.js'
 import { SMALL_FILE_BYTES } from './writing.js'
 
@@ -109,6 +110,7 @@ export function cutBehind(editor: Editor, tx: Tx, map: FileMap, size: number, ol
   const unit = floorUnit(size)
   editor.dropPending(tx, tail === undefined ? size : unit, Number.MAX_SAFE_INTEGER)
   editor.dropExtents(tx, ceilUnit(size), Number.MAX_SAFE_INTEGER)
+  editor.cutOrigin(ceilUnit(size))
   if (tail !== undefined) editor.log(tx, unit, UNIT_BYTES, tail, 0)
   // To the unit's end, not to the old one of the file: an earlier cut's zeros were dropped just now, and the extent holds old bytes there.
   else if (size > unit && isWrittenAt(map, unit)) editor.log(tx, size, ceilUnit(size) - size, undefined, 0)
@@ -116,12 +118,15 @@ export function cutBehind(editor: Editor, tx: Tx, map: FileMap, size: number, ol
 
 // ------------------------------------------------------------------------------------------------------ punch, zero
 
-/** Takes whole units [from, to) away, in one transaction. */
+/** Takes whole units [from, to) away, in one transaction: zeros, or the end of the file, take their place. */
 function dropWhole(floor: Floor, ctx: Context, file: File, from: number, to: number, effects: ContentEffects): Promise<Content> {
   file.cuts++
   return commit(floor, ctx, file, { effects }, (editor, tx, _ref, before) => {
     editor.dropPending(tx, from, to)
-    editor.dropExtents(tx, from, to)
+    if (to === Number.MAX_SAFE_INTEGER) {
+      editor.dropExtents(tx, from, to)
+      editor.cutOrigin(from)
+    } else editor.holeExtents(tx, from, to)
     return { sizeBytes: before.sizeBytes, keepInline: true }
   })
 }
@@ -187,7 +192,7 @@ export const punch = (floor: Floor, ctx: Context, ino: number, offset: number, l
       zeroEdges(editor, tx, map, edges)
       if (to > from) {
         editor.dropPending(tx, from, to)
-        editor.dropExtents(tx, from, to)
+        editor.holeExtents(tx, from, to)
       }
       return { sizeBytes: before.sizeBytes }
     })
@@ -322,13 +327,15 @@ export async function reclaimStep(floor: Floor, ctx: Context, ino: number): Prom
   const file = fileOf(floor, ino)
   const isDone = await withLock(file, async () => {
     if (file.content === undefined) await loaded(floor, file)
+    if (file.map.origin !== undefined) withoutLent(floor, file)
     const { map } = file
-    if (map.exts.length === 0 && map.pends.length === 0 && !file.hasTentativeRow) return true
+    if (map.exts.length === 0 && map.pends.length === 0 && map.origin === undefined && !file.hasTentativeRow) return true
     const from = sliceStart(map, 0, Number.MAX_SAFE_INTEGER)
     file.cuts++
     await commit(floor, ctx, file, { effects: { touch: undefined, killSuidgid: false } }, (editor, tx, _ref, before) => {
       editor.dropPending(tx, from, Number.MAX_SAFE_INTEGER)
       editor.dropExtents(tx, from, Number.MAX_SAFE_INTEGER)
+      if (from === 0) editor.setOrigin(undefined)
       return { sizeBytes: before.sizeBytes, durableSizeBytes: before.sizeBytes, keepInline: true }
     })
     return file.map.exts.length === 0 && file.map.pends.length === 0

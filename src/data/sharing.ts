@@ -211,8 +211,11 @@ async function take(floor: Floor, ctx: Context, target: File, at: number, bytes:
   return commit(floor, ctx, target, { effects, heldBytes }, (editor, tx, { epoch }, before) => {
     if (staying > 0) editor.log(tx, 0, staying, before.inline, 0)
     editor.dropPending(tx, at, at + units)
-    editor.dropExtents(tx, at, at + units)
-    for (const { off, len, start } of taken) editor.joinShared(off, { startBytes: start, lengthBytes: len }, epoch)
+    editor.holeExtents(tx, at, at + units)
+    for (const { off, len, start } of taken) {
+      editor.dropExtents(tx, off, off + len) // the hole, if there is one
+      editor.joinShared(off, { startBytes: start, lengthBytes: len }, epoch)
+    }
     return { sizeBytes: Math.max(before.sizeBytes, at + bytes) }
   })
 }

@@ -269,14 +269,14 @@ async function headOf(floor: Floor, ctx: Context, { map, content }: File, start:
 }
 
 /** The map as it will be when the head is logged. */
-function withHead({ exts, pends }: FileMap, { off, bytes }: Head, birth: number): FileMap {
+function withHead({ exts, pends, origin }: FileMap, { off, bytes }: Head, birth: number): FileMap {
   const to = off + ceilUnit(bytes.length)
   const apart = pends.flatMap((p) => [
     ...(p.off < off ? [{ ...p, len: Math.min(p.len, off - p.off) }] : []),
     ...(p.off + p.len > to ? [{ ...p, off: Math.max(p.off, to), len: p.off + p.len - Math.max(p.off, to), start: p.start + Math.max(0, to - p.off) }] : [])
   ])
   const head = { off, len: bytes.length, birth, bytes, wholeRow: false, start: -1, borrowed: false, stamp: 0 }
-  return { exts, pends: [...apart.filter((p) => p.off < off), head, ...apart.filter((p) => p.off > off)] }
+  return { exts, origin, pends: [...apart.filter((p) => p.off < off), head, ...apart.filter((p) => p.off > off)] }
 }
 
 async function writeStored(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, isLarge: boolean, effects: ContentEffects): Promise<Content> {

@@ -27,7 +27,7 @@ export const readContent = (engine: Engine): ReadContent => (ctx, ino, view) =>
   })
 
 const isSame = (a: Content, b: Content): boolean =>
-  a === b || (a.sizeBytes === b.sizeBytes && a.durableSizeBytes === b.durableSizeBytes && a.allocatedBytes === b.allocatedBytes && a.inline === b.inline)
+  a === b || (a.sizeBytes === b.sizeBytes && a.durableSizeBytes === b.durableSizeBytes && a.allocatedBytes === b.allocatedBytes && a.inline === b.inline && a.hasOrigin === b.hasOrigin)
 
 /** The times after a change: `touch`, or with `since` only those that are still that. */
 function timesAfter(inode: StoredInode, { touch, since }: ContentEffects): Pick<StoredInode, 'mtimeSec' | 'mtimeNsec' | 'ctimeSec' | 'ctimeNsec'> {
@@ -55,13 +55,14 @@ function* changeIn(tx: Tx, ino: number, effects: ContentEffects, body: Body): St
     addUsage(tx, 0, grownBytes)
     if (inode.parent !== 0) yield* changeDirectory(tx, where, inode.parent, { entries: 0, subdirectories: 0, bytes: grownBytes, inodes: 0 }, undefined)
   }
-  const { sizeBytes, durableSizeBytes, allocatedBytes, inline } = content
+  const { sizeBytes, durableSizeBytes, allocatedBytes, inline, hasOrigin } = content
   const changed: StoredInode = updateInode(tx, where, inode, {
     sizeBytes,
     durableSizeBytes,
     allocatedBytes,
     blocks512: blocksOf(allocatedBytes),
     inline,
+    hasOrigin,
     mode: killSuidgid ? withoutSuidgid(inode.mode) : inode.mode,
     ...timesAfter(inode, effects),
     hasCapability: inode.hasCapability && touch === undefined

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { NOW } from '../../src/data/index.js'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
-import { assertSound, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, sharesOf, snapshot, sweep } from './world.js'
+import { assertSound, cloneFile, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, sharesOf, snapshot, sweep } from './world.js'
 
 const KIB = 1024
 const INOS = [3, 4]
@@ -29,6 +29,8 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant('snapshot' as const) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('unsnapshot' as const), which: fc.nat({ max: 9 }), steps: fc.constantFrom(0, 1, 2, 1000) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('rollback' as const), which: fc.nat({ max: 9 }), ino, cutAfter: fc.integer({ min: 0, max: 6 }) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant('clone' as const), which: fc.nat({ max: 9 }), of: fc.nat({ max: 9 }), ino }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('flatten' as const), ino, turns: fc.oneof(fc.integer({ min: 0, max: 4 }), fc.constant(Infinity)) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('cut' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const) }) })
 
@@ -38,7 +40,7 @@ function resized(bytes: Uint8Array, size: number): Uint8Array {
   return out
 }
 
-const tried = { cuts: 0, unsynced: 0, rollbacks: 0, shared: 0 }
+const tried = { cuts: 0, unsynced: 0, rollbacks: 0, shared: 0, clones: 0 }
 
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
@@ -57,8 +59,32 @@ async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void
   const assertSnapshots = async (): Promise<void> => {
     for (const { epoch, files } of snapshots) for (const [i, bytes] of files) assert.ok(Buffer.from(await readAll(w, i, epoch)).equals(bytes), `file ${i} in snapshot ${epoch}`)
   }
-  for (const s of [...steps, { op: 'cut' as const }]) {
-    if (s.op === 'flush') await w.data.flush()
+  const held = new Set<number>() // views that clones need
+  const now = new Map(INOS.map((i) => [i, i])) // a clone takes the place of a file
+  let next = 5
+  const left = (): number[] => [...snapshots.map(({ epoch }) => epoch), ...held]
+  for (const step of [...steps, { op: 'cut' as const }]) {
+    const s = 'from' in step ? { ...step, ino: now.get(step.ino)!, from: now.get(step.from)! } : 'ino' in step ? { ...step, ino: now.get(step.ino)! } : step
+    if (s.op === 'clone') {
+      if (snapshots.length === 0) continue
+      const { epoch, files } = snapshots[s.which % snapshots.length]
+      const [of, bytes] = [...files][s.of % files.size]
+      await cloneFile(w, of, epoch, next)
+      await w.engine.sync(ctx)
+      tried.clones++
+      held.add(epoch)
+      versions.set(next, [bytes.slice()])
+      now.set((step as { ino: number }).ino, next++)
+      assert.ok(Buffer.from(await readAll(w, next - 1)).equals(bytes), `clone ${next - 1} is what ${of} was`)
+    } else if (s.op === 'flatten') {
+      if (!contentOf(w, s.ino).hasOrigin) continue
+      let ended = false
+      const flattening = w.data.flatten(ctx, s.ino, () => undefined, () => undefined).finally(() => (ended = true))
+      for (let i = 0; i < s.turns && !ended; i++) await w.clock.advanceAsync(1)
+      if (!ended) flattening.catch(() => undefined) // it waits for a clock that stands still when the power is gone
+      else await flattening
+      if (ended) assert.equal(await w.data.lentBytes(ctx, s.ino), 0)
+    } else if (s.op === 'flush') await w.data.flush()
     else if (s.op === 'snapshot') {
       const epoch = await snapshot(w)
       await w.engine.sync(ctx)
@@ -66,14 +92,15 @@ async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void
       snapshots.push({ epoch, files: new Map([...versions].map(([i, list]) => [i, list[0].slice()])) })
     } else if (s.op === 'unsnapshot') {
       if (snapshots.length > 0) snapshots.splice(s.which % snapshots.length, 1)
-      const left = snapshots.map(({ epoch }) => epoch)
-      await removeSnapshot(w, left)
-      await sweep(w, left, s.steps)
+      await removeSnapshot(w, left())
+      await sweep(w, left(), s.steps)
     } else if (s.op === 'rollback') { // of all files; the power goes after so many steps of one
       if (snapshots.length === 0) continue
-      snapshots.length = s.which % snapshots.length + 1
+      const back = s.which % snapshots.length
+      if ([...held].some((e) => e > snapshots[back].epoch) || !snapshots[back].files.has(s.ino)) continue
+      snapshots.length = back + 1
       const { epoch, files } = snapshots.at(-1)!
-      await w.data.quiesce(ctx, () => removeSnapshot(w, snapshots.map((left) => left.epoch)))
+      await w.data.quiesce(ctx, () => removeSnapshot(w, left()))
       await w.engine.sync(ctx)
       void w.data.restore(ctx, s.ino, epoch, quiet) // waits for a clock that stands still when the power is gone
       for (let i = 0; i < s.cutAfter; i++) await w.clock.advanceAsync(1)
@@ -82,6 +109,10 @@ async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void
       await assertSound(w)
       await assertSnapshots()
       for (const [i, list] of versions) {
+        if (!files.has(i)) { // made since: what it is after the cut
+          list.splice(0, list.length, (await readAll(w, i)).slice())
+          continue
+        }
         let ended = false
         const restoring = w.data.restore(ctx, i, epoch, quiet).finally(() => (ended = true))
         while (!ended) await w.clock.advanceAsync(1)
@@ -174,7 +205,7 @@ async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void
   await assertSnapshots()
   await removeSnapshot(w, [])
   await sweep(w, [])
-  for (const i of INOS) while (!(await w.data.reclaimStep(ctx, i))) continue
+  for (const i of versions.keys()) while (!(await w.data.reclaimStep(ctx, i))) continue
   await assertSound(w)
   assert.equal(w.store.status().usedBytes, 0)
 }
@@ -182,10 +213,10 @@ async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void
 test('after a power cut', { timeout: 300_000 }, () =>
   fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1 }), cutAndCompare), { numRuns: Number(process.env.RUNS ?? 120) }).then(() => {
     assert.ok(tried.unsynced > 0, JSON.stringify(tried))
-    console.log(`# ${tried.cuts} cuts, ${tried.unsynced} files with bytes that nobody had synced`)
+    console.log(`# ${tried.cuts} cuts, ${tried.unsynced} files with bytes that nobody had synced, ${tried.clones} clones`)
   }))
 
-const change = step.filter(({ op }) => op !== 'unsnapshot' && op !== 'rollback')
+const change = step.filter(({ op }) => op !== 'unsnapshot' && op !== 'rollback' && op !== 'clone' && op !== 'flatten')
 const some = fc.array(change, { minLength: 2, maxLength: 8, size: 'max' })
 const rollback = step.filter(({ op }) => op === 'rollback')
 const snapshots: Step[] = [{ op: 'snapshot' }]
@@ -207,6 +238,14 @@ test('files that share extents, and the power goes', { timeout: 300_000 }, () =>
     console.log(`# ${tried.shared} copies after which files shared extents`)
   })
 })
+
+const clone = step.filter(({ op }) => op === 'clone')
+const any = fc.array(step, { minLength: 1, maxLength: 6, size: 'max' })
+
+test('clones, clones of clones, and what becomes of them when the power goes', { timeout: 300_000 }, () =>
+  fc.assert(fc.asyncProperty(fc.tuple(some, fc.constant(snapshots), some, fc.tuple(clone), some, fc.tuple(clone), fc.constant(snapshots), any, fc.tuple(clone), any).map((parts) => parts.flat()), fc.integer({ min: 1 }), cutAndCompare), { numRuns: Number(process.env.RUNS ?? 60) }).then(() => {
+    assert.ok(tried.clones > 0, JSON.stringify(tried))
+  }))
 
 test('a large write over inline bytes that were synced: they are there until the new ones are', async () => {
   const w = await makeWorld({ groups: 8 })

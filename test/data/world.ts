@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict'
 import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
 import type { Engine, MemoryServer, Row, Tx } from '../../src/engine/index.js'
-import { birthOf, checkData, decodePast, NOW, openData, pastAt, retire } from '../../src/data/index.js'
+import { birthOf, checkData, decodePast, NOW, openData, pastAt, putOrigin, retire } from '../../src/data/index.js'
 import type { ChangeContent, Content, Data, DataOptions, FileRef, ReadContent } from '../../src/data/index.js'
 import { formatSpace, GROUP_BYTES, openSpace } from '../../src/store/index.js'
 import type { Store } from '../../src/store/index.js'
@@ -27,13 +27,13 @@ function encodeInode(birth: number, c: Content): Uint8Array {
   set64(v, 9, c.sizeBytes)
   set64(v, 17, c.durableSizeBytes)
   set64(v, 25, c.allocatedBytes)
-  bytes[33] = c.inline === undefined ? 0 : 1
+  bytes[33] = (c.inline === undefined ? 0 : 1) | (c.hasOrigin ? 2 : 0)
   bytes.set(c.inline ?? [], 34)
   return bytes
 }
 function decodeInode(bytes: Uint8Array): Content {
   const v = viewOf(bytes)
-  return { sizeBytes: get64(v, 9), durableSizeBytes: get64(v, 17), allocatedBytes: get64(v, 25), inline: bytes[33] === 1 ? bytes.slice(34) : undefined }
+  return { sizeBytes: get64(v, 9), durableSizeBytes: get64(v, 17), allocatedBytes: get64(v, 25), inline: (bytes[33] & 1) !== 0 ? bytes.slice(34) : undefined, hasOrigin: (bytes[33] & 2) !== 0 }
 }
 
 /** Decoded once per row, as meta does: the data floor tells by the object whether somebody changed the inode. */
@@ -48,6 +48,7 @@ export interface World {
   engine: Engine
   store: Store
   data: Data
+  readContent: ReadContent
   journal: Call[][]
   durable: number
   /** Transactions so far, tries included. */
@@ -130,6 +131,7 @@ async function openFloors(w: World, options: WorldOptions): Promise<void> {
     if (past === undefined) throw new PosixError('ESTALE')
     return decodeInode(past.bytes)
   }
+  w.readContent = readContent
   w.data = openData({ engine: w.engine, store: w.store, clock: w.clock, changeContent, readContent, ...options.data })
   await w.data.recover(ctx)
 }
@@ -144,7 +146,14 @@ export async function makeWorld(options: WorldOptions = {}): Promise<World> {
 }
 
 export const makeFile = (w: World, ino: number): Promise<void> => w.engine.transact(ctx, async (tx) => {
-  tx.put(inodeKey(ino), encodeInode((await domainOf(tx)).epoch, { sizeBytes: 0, durableSizeBytes: 0, allocatedBytes: 0, inline: undefined }))
+  tx.put(inodeKey(ino), encodeInode((await domainOf(tx)).epoch, { sizeBytes: 0, durableSizeBytes: 0, allocatedBytes: 0, inline: undefined, hasOrigin: false }))
+})
+/** A new file that shows what another one shows at a view. The caller holds the view. */
+export const cloneFile = (w: World, from: number, epoch: number, ino: number): Promise<void> => w.engine.transact(ctx, async (tx) => {
+  const past = await w.readContent(ctx, from, epoch)
+  const { epoch: birth } = await domainOf(tx)
+  tx.put(inodeKey(ino), encodeInode(birth, { ...past, hasOrigin: true }))
+  putOrigin(tx, ino, { birth, ino: from, epoch, limit: Math.ceil(past.sizeBytes / 4096) * 4096 })
 })
 export const contentOf = (w: World, ino: number): Content => {
   const row = w.engine.reader(ctx).get(inodeKey(ino))

@@ -100,6 +100,8 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
     failNextSync: (ino) => void failing.add(ino),
     settleTimes: () => undefined,
     changes: () => Promise.resolve([]),
+    flatten: () => Promise.reject(new PosixError('EOPNOTSUPP')),
+    lentBytes: () => Promise.resolve(0),
 
     read(ctx, ino, view, offset, length, into, at) {
       const now = content(ctx, ino, view)
