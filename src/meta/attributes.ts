@@ -66,7 +66,7 @@ export function* setattr(tx: Tx, op: Op, ino: number, set: AttributesSet): Steps
 
   const atime = timeOf(op, valid, SET_ATIME, SET_ATIME_NOW, set.atimeSec, set.atimeNsec) ?? { sec: inode.atimeSec, nsec: inode.atimeNsec }
   const mtime = timeOf(op, valid, SET_MTIME, SET_MTIME_NOW, set.mtimeSec, set.mtimeNsec)
-  const ctime = (valid & SET_CTIME) !== 0 ? { sec: set.ctimeSec, nsec: set.ctimeNsec } : op.now
+  const ctime = (valid & SET_CTIME) !== 0 ? storable(set.ctimeSec, set.ctimeNsec) : op.now
   const now = updateInode(tx, domain, inode, {
     mode,
     uid,
@@ -124,7 +124,10 @@ function* chmodAcl(tx: Tx, op: Op, inode: StoredInode, mode: number): Steps<void
 }
 
 const timeOf = (op: Op, valid: number, bit: number, nowBit: number, sec: number, nsec: number): Timespec | undefined =>
-  (valid & nowBit) !== 0 ? op.now : (valid & bit) !== 0 ? { sec, nsec } : undefined
+  (valid & nowBit) !== 0 ? op.now : (valid & bit) !== 0 ? storable(sec, nsec) : undefined
+
+/** A time beyond what a row holds is the last that it does, as on a disk's file system. */
+const storable = (sec: number, nsec: number): Timespec => (Math.abs(sec) < 2 ** 53 ? { sec, nsec } : { sec: Math.sign(sec) * (2 ** 53 - 1), nsec: 0 })
 
 /** Of an inode that may be gone. Not a change of the inode: ctime stays. */
 export function* touchAtime(tx: Tx, ino: number, at: Timespec): Steps<void> {
