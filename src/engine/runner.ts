@@ -166,6 +166,13 @@ export function makeTransact(backend: Backend) {
     }
   }
 
+  /** The answer to a first try did not come: looked up, never repeated blindly. */
+  async function lost<T>(ctx: Context, body: (tx: Tx) => MaybePromise<T>, request: Request<T> | undefined, tx: TxRun, value: T): Promise<T> {
+    if (await backend.wasCommitted(ctx, tx)) return backend.acknowledge(value)
+    backend.countConflict()
+    return repeat(ctx, body, request, undefined, 1)
+  }
+
   return function transact<T>(ctx: Context, body: (tx: Tx) => MaybePromise<T>, request?: Request<T>): Promise<T> {
     const refused = backend.refusal()
     if (refused !== undefined) return Promise.reject(refused)
@@ -178,6 +185,7 @@ export function makeTransact(backend: Backend) {
       if (!tx.hasEffects) return Promise.resolve(value)
       const outcome = backend.commit(ctx, tx, request?.id, request?.encodeResult(value))
       if (outcome === COMMITTED) return backend.acknowledge(value)
+      if (outcome === LOST) return lost(ctx, body, request, tx, value)
       if (outcome === CONFLICT) backend.countConflict()
       return repeat(ctx, body, request, undefined, outcome === CONFLICT ? 1 : 0)
     } catch (e) {
