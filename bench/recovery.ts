@@ -1,7 +1,9 @@
 /**
  * What a death costs: how long a mount takes after kill -9 of the daemon with a full log, and how long a check of everything takes and
- * what it holds in memory. `node --import tsx bench/recovery.ts [--files 1000000] [--dir DIR] [--rounds 5]`; root, gcc.
+ * what it holds in memory. `node --import tsx bench/recovery.ts [--files 1000000] [--dir DIR] [--rounds 5] [--pool POOL] [--only make,names,small,mounted,closed]`;
+ * root, gcc.
  *   - The pool has so many files; then changes are made until its log takes no more (fill-log.ts), and the process dies.
+ *   - With --pool the pool is that one and stays: it can be made first (--only make), and measured in parts.
  *   - Each mount's daemon is killed as soon as it serves: the next one has the same log to replay. Asserted: the same changes.
  */
 import assert from 'node:assert/strict'
@@ -17,7 +19,8 @@ import { run, start } from '../test/programs/run.js'
 import { median } from './figures.js'
 import { buildLoads } from './tools.js'
 
-const { values: options } = parseArgs({ options: { files: { type: 'string', default: '1000000' }, dir: { type: 'string', default: tmpdir() }, rounds: { type: 'string', default: '5' } } })
+const { values: options } = parseArgs({ options: { files: { type: 'string', default: '1000000' }, dir: { type: 'string', default: tmpdir() }, rounds: { type: 'string', default: '5' },
+  pool: { type: 'string' }, only: { type: 'string', default: 'make,names,small,mounted,closed' } } })
 const files = Number(options.files)
 const PER_FOLDER = 100_000
 const KINDS = ['names', 'small'] as const
@@ -25,8 +28,9 @@ const KINDS = ['names', 'small'] as const
 interface Opening { readonly ms: number; readonly replayedRecords: number }
 interface Serving { readonly pid: number; readonly opening: Opening }
 
+const only = options.only.split(',')
 const top = mkdtempSync(path.join(options.dir, 'ogee-recovery-'))
-const mount = mountAt(path.join(top, 'pool'), path.join(top, 'mnt'))
+const mount = mountAt(options.pool ?? path.join(top, 'pool'), path.join(top, 'mnt'))
 mkdirSync(mount.dir)
 const loads = await buildLoads(top)
 const load = (name: string, ...args: (string | number)[]): Promise<unknown> => run(path.join(loads, name), args.map(String), { timeoutMs: 1_800_000 })
@@ -66,11 +70,11 @@ function tryRead(file: string): string {
 try {
   console.log(`${files} files   Linux ${release()}, Node ${process.versions.node}`)
   await mount.mount()
-  for (let i = 0; i < Math.ceil(files / PER_FOLDER); i++) {
+  for (let i = 0; only.includes('make') && i < Math.ceil(files / PER_FOLDER); i++) {
     mkdirSync(path.join(mount.dir, `d${i}`))
     await load('names', 'create', path.join(mount.dir, `d${i}`), Math.min(files, PER_FOLDER))
   }
-  for (const kind of KINDS) {
+  for (const kind of KINDS.filter((one) => only.includes(one))) {
     await mount.umount()
     const used = await dieWithFullLog(kind)
     const tookMs: number[] = []
@@ -88,7 +92,7 @@ try {
     await mount.mount()
     console.log(`  mount after kill -9 with ${(used / 2 ** 20).toFixed(0)} MiB of log (${kind}, ${openings[0].replayedRecords} changes), median of ${tookMs.length} (min-max): ${told(tookMs)} ms from the command to a mounted pool; of them to open the pool ${told(openings.map((o) => o.ms))} ms`)
   }
-  for (const state of ['mounted', 'closed']) {
+  for (const state of ['mounted', 'closed'].filter((one) => only.includes(one))) {
     if (state === 'closed') await mount.umount()
     const before = performance.now()
     let done = false
