@@ -24,7 +24,7 @@ import { checkShares, makeTally } from './share-check.js'
 import type { SharesTally } from './share-check.js'
 
 /** What was found, and what a repair would look at: see meta/repair.ts. */
-export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'volumes' | 'shares' | 'report'
+export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'volumes' | 'shares' | 'bytes' | 'overlap' | 'report'
 export interface Finding {
   /** 0: of no inode. */
   readonly ino: number
@@ -67,6 +67,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
   let allocated = 0
   let isTentative = false
   let hasTentativeRow = false
+  let isUnsound = false
   let last: Extent | undefined
   let before: Pending | undefined
   let unread = 0
@@ -74,14 +75,19 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
 
   const say = (what: string): void => found({ ino, what, kind: 'report' })
   const shares = makeTally()
+  /** A row that cannot be so: its file gives EIO until it is gone. */
+  const unsound = (what: string): void => {
+    isUnsound = true
+    found({ ino, what, kind: 'bytes' })
+  }
   const claim = (who: string, start: number, length: number): void => {
-    if (length > EXTENT_MAX_BYTES || units?.claim(start, length) === false) found({ ino, what: `has ${who} that is no sound range of the space: ${start}+${length}`, kind: 'report' })
+    if (length > EXTENT_MAX_BYTES || units?.claim(start, length) === false) unsound(`has ${who} that is no sound range of the space: ${start}+${length}`)
   }
   /** Units of an extent: claimed, or where it shares them noted, to be claimed once in the end. */
   const claimUnits = (who: string, { kind, start, len }: Extent): void => {
     if (kind !== 'shared') claim(who, start, len)
     else if (len > 0 && len <= EXTENT_MAX_BYTES && len % UNIT_BYTES === 0 && start % UNIT_BYTES === 0) shares.add(start, len)
-    else found({ ino, what: `has ${who} that is no sound range of the space: ${start}+${len}`, kind: 'report' })
+    else unsound(`has ${who} that is no sound range of the space: ${start}+${len}`)
   }
   const count = (from: number, to: number): void => {
     const start = Math.max(from, covered)
@@ -94,7 +100,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
     } catch (e) {
       if (!(e instanceof PosixError)) throw e
       unread++
-      say(`has ${what} that cannot be read`)
+      unsound(`has ${what} that cannot be read`)
       return undefined
     }
   }
@@ -121,7 +127,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
     begin(of) {
       ino = of
       rows = extentsEnd = pendingsEnd = covered = allocated = 0
-      isTentative = hasTentativeRow = false
+      isTentative = hasTentativeRow = isUnsound = false
       last = before = undefined
     },
     extent(row) {
@@ -129,12 +135,12 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       extents++
       const e = readable('an extent', () => extentOfRow(row))
       if (e === undefined) return
-      if (e.off < extentsEnd || e.len <= 0) say(`has an extent at ${e.off} that overlaps the one before it`)
-      if (e.off % UNIT_BYTES !== 0 || e.off + e.len > ceilUnit(FILE_MAX_BYTES)) say(`has an extent at the impossible offset ${e.off}`)
+      if (e.off < extentsEnd || e.len <= 0) unsound(`has an extent at ${e.off} that overlaps the one before it`)
+      if (e.off % UNIT_BYTES !== 0 || e.off + e.len > ceilUnit(FILE_MAX_BYTES)) unsound(`has an extent at the impossible offset ${e.off}`)
       extentsEnd = e.off + e.len
       last = e
       if (unitsOf(e) === undefined) {
-        if (e.start !== 0) say(`has a hole at ${e.off} that lies somewhere`)
+        if (e.start !== 0) unsound(`has a hole at ${e.off} that lies somewhere`)
         return
       }
       count(e.off, extentsEnd)
@@ -144,17 +150,17 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
       rows++
       const p = readable('a pending range', () => pendingOfRow(row))
       if (p === undefined) return
-      if (p.off < pendingsEnd || p.len <= 0) say(`has a pending range at ${p.off} that overlaps the one before it`)
-      if (before !== undefined && (before.bytes === undefined) !== (p.bytes === undefined) && floorUnit(p.off) < ceilUnit(before.off + before.len)) say(`has tentative and logged bytes in one unit at ${p.off}`)
+      if (p.off < pendingsEnd || p.len <= 0) unsound(`has a pending range at ${p.off} that overlaps the one before it`)
+      if (before !== undefined && (before.bytes === undefined) !== (p.bytes === undefined) && floorUnit(p.off) < ceilUnit(before.off + before.len)) unsound(`has tentative and logged bytes in one unit at ${p.off}`)
       before = p
       pendingsEnd = p.off + p.len
       count(floorUnit(p.off), ceilUnit(pendingsEnd))
       if (p.bytes !== undefined) return
       isTentative = true
-      if (p.off % UNIT_BYTES !== 0) say(`has a tentative range at the impossible offset ${p.off}`)
+      if (p.off % UNIT_BYTES !== 0) unsound(`has a tentative range at the impossible offset ${p.off}`)
       if (!p.borrowed) return claim(`a tentative range at ${p.off}`, p.start, p.len)
       const isLent = last !== undefined && last.unwritten && last.kind === 'own' && last.off <= p.off && last.off + last.len >= pendingsEnd && p.start === last.start + p.off - last.off
-      if (!isLent) say(`has a borrowed range at ${p.off} that no unwritten extent lends`)
+      if (!isLent) unsound(`has a borrowed range at ${p.off} that no unwritten extent lends`)
     },
     tentative() {
       rows++
@@ -165,6 +171,7 @@ export function makeFileCheck(units: UnitsCheck | undefined, found: Found): File
         if (isTentative && !hasTentativeRow) found({ ino, what: 'has bytes that are not durable and no row that says so', kind: 'content' })
         return
       }
+      if (isUnsound) return // what it should say of its rows is not known
       const { sizeBytes, durableSizeBytes, inline } = content
       if (inline !== undefined && rows > 0) say('has its bytes in the inode and elsewhere')
       if (inline !== undefined && inline.length !== sizeBytes) say(`has ${inline.length} bytes in the inode, and a size of ${sizeBytes}`)
@@ -275,5 +282,5 @@ export async function checkUnits(units: UnitsCheck, found: Found, wrongGroup: Pa
   })
   const { claimed, counted } = await units.units()
   if (claimed !== counted) found({ ino: 0, what: `the allocator counts ${counted ?? 'no'} units in use, the extents ${claimed}`, kind: 'units' })
-  for (const { startBytes, lengthBytes } of units.overlaps) found({ ino: 0, what: `${lengthBytes} bytes of the space at ${startBytes} belong to two extents`, kind: 'report' })
+  for (const { startBytes, lengthBytes } of units.overlaps) found({ ino: 0, what: `${lengthBytes} bytes of the space at ${startBytes} belong to two extents`, kind: 'overlap' })
 }

@@ -9,9 +9,10 @@
  *   - Space that a flush will need is held in the store (`loose`, less what it has borrowed of it: `lent`): for logged bytes without an
  *     extent, and over one that a snapshot keeps. A snapshot makes it more: it holds that first, or is refused.
  */
-import { assert } from '../sys/index.js'
+import { assert, PosixError } from '../sys/index.js'
 import type { Clock, Context, Timer } from '../sys/index.js'
 import type { Engine, MaybePromise } from '../engine/index.js'
+import { UNIT_BYTES } from '../store/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
 import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent, View } from './data.js'
@@ -270,12 +271,24 @@ async function load(floor: Floor, file: File): Promise<void> {
     const row = await floor.engine.reader(BACKGROUND).get(tentativeKey(file.ino))
     file.hasTentativeRow = row !== undefined
     const newestSnapshot = pends.some((p) => p.bytes !== undefined) ? (await refOf(floor, BACKGROUND, file)).newestSnapshot : 0
+    requireSound(file.ino, exts)
+    requireSound(file.ino, pends)
     file.content = content
     adopt(floor, file, map, newestSnapshot)
     if (file.hasTentativeRow) unsynced(floor, file)
   } catch (e) {
     if (file.content === undefined && !needsWork(file) && !file.locked) forget(floor, file)
     throw e
+  }
+}
+
+/** Rows that cannot stand side by side: nothing of the file is believed, as nobody knows which of them is wrong. */
+function requireSound(ino: number, ranges: readonly { readonly off: number; readonly len: number; readonly bytes?: Uint8Array | undefined }[]): void {
+  let end = 0
+  for (const { off, len, bytes } of ranges) {
+    const isWhole = off % UNIT_BYTES === 0 && len % UNIT_BYTES === 0
+    if (off < end || len <= 0 || (bytes === undefined && !isWhole)) throw new PosixError('EIO', `rows of the bytes of file ${ino} cannot be so, at ${off}: run ogee fsck on the pool`)
+    end = off + len
   }
 }
 

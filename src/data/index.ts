@@ -12,5 +12,6 @@ export type { DataOptions } from './open.js'
 export { checkData } from './check.js'
 export { checkUnits, eachRow, feedFile, makeFileCheck } from './check.js' // the parts of a check of the whole pool
 export { checkShares, claimShares, repairShares } from './share-check.js'
+export { partOverlaps } from './parting.js' // and of its repair
 export type { FileCheck, Finding, FindingKind, Found } from './check.js'
-export { encodeTentative, EXTENT_KIND, PENDING_KIND, rowsFrom, tentativeKey, TENTATIVE_KIND } from './rows.js'
+export { encodeTentative, EXTENT_KIND, inoOf, PENDING_KIND, rowsFrom, tentativeKey, TENTATIVE_KIND } from './rows.js'

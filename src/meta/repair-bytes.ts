@@ -24,6 +24,13 @@ export async function dropBytes(repair: Repair, ino: number): Promise<number> {
   return dropped
 }
 
+/** A file with rows that cannot be keeps them, and gives EIO, as long as it has a name; then all of its rows go. */
+export async function repairBytes(repair: Repair, ino: number): Promise<void> {
+  if ((await readInodeOrNone(readerOf(repair), ino))?.nlink !== 0) return
+  const dropped = await dropBytes(repair, ino)
+  if (dropped > 0) repair.did(ino, `has no name any more: ${dropped} rows of its bytes are gone`)
+}
+
 export async function repairContent(repair: Repair, ino: number): Promise<void> {
   const r = readerOf(repair)
   const inode = await readInodeOrNone(r, ino)

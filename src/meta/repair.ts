@@ -21,7 +21,7 @@ import type { StoredInode } from './inode.js'
 import { directoryKey, firstNumber, inodeKey, KEY_NEXT_INO, KEY_USAGE, linksFrom, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, xattrsFrom, dentriesFrom } from './keys.js'
 import { blankInode, make, ROOT_INO } from './make.js'
 import type { Timespec } from './meta.js'
-import { bytesOf, dropBytes, repairContent } from './repair-bytes.js'
+import { bytesOf, dropBytes, repairBytes, repairContent } from './repair-bytes.js'
 import { change, dropRows, opOf, readerOf, ROOT_DOMAIN, SLICE_ROWS } from './repair-base.js'
 import type { Repair } from './repair-base.js'
 import { repairEntries } from './repair-entries.js'
@@ -33,6 +33,9 @@ import { CAPABILITY, chargeHome, countEntry, domainOf, findSlot, isHome, putDent
 
 const LAST = 2 ** 53 - 1
 const LOST_AND_FOUND = 'lost+found'
+/** What the pool's usage does not follow from, or follows from as it is. */
+const LEFT_ALONE: ReadonlySet<Finding['kind']> = new Set(['usage', 'report', 'units', 'shares', 'bytes', 'overlap'])
+
 /** The findings' objects, each once. Usage and numbers only when nothing else is wrong: they follow from the rest. */
 export async function repairTree(repair: Repair, findings: readonly Finding[], checked: Checked): Promise<void> {
   const of = (kind: Finding['kind']): number[] => [...new Set(findings.filter((f) => f.kind === kind).map((f) => f.ino))].sort((a, b) => a - b)
@@ -45,12 +48,13 @@ export async function repairTree(repair: Repair, findings: readonly Finding[], c
   if (of('volumes').length > 0) await repairVolumes(repair, of('volumes'))
   if (of('list').length + of('names').length > 0) await repairLists(repair)
   for (const ino of of('flags')) await repairFlags(repair, ino)
+  for (const ino of of('bytes')) await repairBytes(repair, ino)
   for (const ino of of('content')) await repairContent(repair, ino)
   if (of('shares').length > 0 && of('owner').length === 0) { // rows of nobody go first
     const rows = await repairShares(repair.engine, checked.isUnreadable)
     repair.did(0, `units that extents share are counted anew, in ${rows} ranges`)
   }
-  const others = findings.some((f) => f.kind !== 'usage' && f.kind !== 'report' && f.kind !== 'units' && f.kind !== 'shares')
+  const others = findings.some((f) => !LEFT_ALONE.has(f.kind))
   if (!others && of('usage').length > 0) await repairUsage(repair, checked)
 }
 

@@ -13,12 +13,12 @@
 import { join } from 'node:path'
 import { DamagedError, EngineError, inspectLog, inspectPages, openLmdb, rowName } from '../engine/index.js'
 import type { DamagedRow, Engine, LogFindings, Reader } from '../engine/index.js'
-import { openData } from '../data/index.js'
+import { inoOf, openData, partOverlaps } from '../data/index.js'
 import type { Finding } from '../data/index.js'
 import { changeContent, checkPool, hasNoLinks, nameHash, openTree, readContent, repairTree } from '../meta/index.js'
 import type { Checked } from '../meta/index.js'
 import { checkSpaceHeader, openSpace, openUnitsCheck, promiseGroup, repairGroup, repairSpaceHeader, repairUnitsCounter } from '../store/index.js'
-import type { WrongGroup } from '../store/index.js'
+import type { Overlap, WrongGroup } from '../store/index.js'
 import { PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { refusalOf, SPACE_FILE } from './folder.js'
@@ -85,6 +85,7 @@ interface Round {
   readonly count: number
   readonly checked: Checked
   readonly groups: readonly WrongGroup[]
+  readonly overlaps: readonly Overlap[]
   readonly units: number
 }
 
@@ -243,7 +244,10 @@ async function lookAt(engine: Engine, { options, damaged }: Patient, superblock:
   })
   await readRest(engine, reader)
   const isUnreadable = checked.isUnreadable || [...damaged.values()].some((row) => isOfKinds(row, BYTES_KINDS))
-  return { findings, count, checked: { ...checked, isUnreadable }, groups, units: (await units.units()).claimed }
+  const spoilt = new Set([...damaged.values()].filter((row) => isOfKinds(row, 'EP')).map((row) => inoOf(row.key)))
+  // what its inode says is not wrong because a row cannot be read: with nothing allocated it would read as zeros
+  for (const [i, f] of findings.entries()) if (f.kind === 'content' && spoilt.has(f.ino)) findings[i] = { ...f, kind: 'report' }
+  return { findings, count, checked: { ...checked, isUnreadable }, groups, overlaps: units.overlaps, units: (await units.units()).claimed }
 }
 
 /** What nobody else looks at, for its checksums: snapshots, the copy of the superblock, the change log. */
@@ -305,6 +309,7 @@ async function repair(patient: Patient, superblock: Superblock, spaceBytes: numb
       before = now2
       await repairTree({ engine, hash, now, did: options.did }, round.findings, round.checked)
       await repairUnits(engine, spacePath, round, options)
+      if (round.overlaps.length > 0 && round.groups.length === 0) await part(engine, spacePath, round.overlaps, options)
       await engine.sync(rootContext)
       round = await lookAt(engine, patient, superblock, spaceBytes, rounds + 1)
     }
@@ -344,6 +349,16 @@ async function repairUnits(engine: Engine, spacePath: string, { groups, checked,
   if (groups.length === 0 && !checked.isUnreadable && findings.some((f) => f.kind === 'units')) {
     await repairUnitsCounter(engine, units)
     did(0, `the allocator counts ${units} units in use now`)
+  }
+}
+
+/** Once the allocator's rows hold all that is claimed. */
+async function part(engine: Engine, spacePath: string, overlaps: readonly Overlap[], { clock, did }: FsckOptions): Promise<void> {
+  const store = await openSpace({ engine, path: spacePath, clock })
+  try {
+    await partOverlaps(engine, store, overlaps, did)
+  } finally {
+    await store.close()
   }
 }
 

@@ -7,7 +7,8 @@
  *     mount after a crash is as quick as any.
  *   - Space that is being reclaimed counts as free: statfs waits a moment for it (`soon`), and who finds the pool full waits
  *     until it is there (`makeRoom`).
- *   - An inode whose reclaim fails stays on the list; the next opening tries again.
+ *   - An inode whose reclaim fails (its rows are damaged) stays on the list, and keeps nobody else there; the next opening tries again.
+ *     Where FAILURES_MAX do it is the pool that fails.
  */
 import { backgroundContext, CancelSource, PosixError } from '../sys/index.js'
 import type { Timer } from '../sys/index.js'
@@ -15,6 +16,7 @@ import type { OpenNode, Parts } from './core.js'
 
 const RECLAIM_AFTER_MS = 20 // gathers an rm -rf into few transactions
 const RECLAIM_BATCH_MAX = 64
+const FAILURES_MAX = 100
 const LEFTOVER_PAUSE_MS = 50
 /** An embedded engine commits without leaving the tick: after so long the loop gets its turn. */
 const WORK_MS = 1
@@ -63,6 +65,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   let working: Promise<void> | undefined
   let leftovers: Promise<void> | undefined
   let restedMs = 0
+  const stuck = new Set<number>() // whose reclaim failed
 
   const reclaimable = (ino: number): void => {
     waiting.delete(ino)
@@ -83,7 +86,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   const reclaim = async (batch: readonly Orphan[]): Promise<void> => {
     const empty: Orphan[] = []
     for (const orphan of batch) {
-      if (await freeBytes(orphan.ino)) empty.push(orphan)
+      if (!stuck.has(orphan.ino) && await freeBytes(orphan.ino)) empty.push(orphan)
     }
     if (empty.length === 0 || stopped.cancelled) return
     const released = await engine.transact(ctx, async (tx) => {
@@ -100,7 +103,13 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
 
   const freeBytes = async (ino: number): Promise<boolean> => {
     while (!stopped.cancelled) {
-      if (await data.reclaimStep(ctx, ino)) return true
+      try {
+        if (await data.reclaimStep(ctx, ino)) return true
+      } catch (e) {
+        stuck.add(ino)
+        if (!(e instanceof PosixError) || stuck.size > FAILURES_MAX) throw e
+        return false
+      }
       await breathe()
     }
     return false
@@ -139,8 +148,8 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
 
   const reclaimLeftovers = async (): Promise<void> => {
     while (!stopped.cancelled) {
-      const batch = await tree.orphans(engine.reader(ctx), engine.session, RECLAIM_BATCH_MAX)
-      if (batch.length === 0) return
+      const batch = await tree.orphans(engine.reader(ctx), engine.session, RECLAIM_BATCH_MAX + stuck.size)
+      if (batch.every(({ ino }) => stuck.has(ino))) return
       await reclaim(batch)
       await clock.sleep(LEFTOVER_PAUSE_MS, stopped)
     }

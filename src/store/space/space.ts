@@ -8,7 +8,7 @@
  *   - sync is one fdatasync for all who wait. One that fails is final: EIO for them and for all later ones, no write and no
  *     allocation any more (EROFS), until the pool was checked and is opened again.
  */
-import { assert, check, ERRNO, PosixError, rootContext } from '../../sys/index.js'
+import { check, ERRNO, PosixError, rootContext } from '../../sys/index.js'
 import type { Clock, Random, Timer } from '../../sys/index.js'
 import type { Engine, MaybePromise } from '../../engine/index.js'
 import { UNIT_BYTES } from '../store.js'
@@ -170,7 +170,7 @@ function makeSpace(file: SpaceFile, clock: Clock, sizeOf: () => number, growTo: 
   }
 
   function inRange(start: number, length: number): void {
-    assert(start >= 0 && length >= 0 && start + length <= sizeOf(), 'a range lies in the space')
+    if (!(start >= 0 && length >= 0 && start + length <= sizeOf())) throw new PosixError('EIO', `the space has no range ${start}+${length}: run ogee fsck on the pool`)
   }
 
   function readSlowly(start: number, length: number, into: Uint8Array, at: number): Promise<void> {
