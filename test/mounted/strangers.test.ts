@@ -99,6 +99,9 @@ test('whoever speaks to the control socket, the daemon lives and the mount serve
     await Promise.all(strangers.map((stranger) => visits(socket, stranger)))
     assert.ok(isAlive(daemon), 'the daemon lives')
   }), { numRuns: 15, endOnFailure: true, includeErrorInReport: true, ...(seed === undefined ? {} : { seed }) })
+  for (const spec of ['null', '[]', '{"listen":[],"names":[]}', '{"names":{},"listen":["unix:"]}']) {
+    await visits(socket, { bytes: Buffer.from(`POST /v1/nbd/start?spec=${encodeURIComponent(spec)} HTTP/1.1\r\nHost: x\r\n\r\n`), piece: 1000, then: 'ends' })
+  }
   await stillServes(place, daemon, written)
 
   for (const say of ['', 'GET /v1/status HTTP/1.1\r\nHost:', 'POST /v1/sync HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n', 'GET /v1/closed HTTP/1.1\r\nHost: x\r\n\r\n']) {

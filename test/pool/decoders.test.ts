@@ -4,6 +4,7 @@
  */
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
+import { decodeSpec } from '../../src/cli/daemon/nbd-spec.js'
 import { decodeAsk, encodeAsk } from '../../src/cli/volume-query.js'
 import { decodePast, encodePast, historyKey } from '../../src/data/history.js'
 import { decodeOrigin, encodeOrigin } from '../../src/data/origin.js'
@@ -69,7 +70,8 @@ const cases: readonly Case[] = [
   { what: 'origin', whole: encodeOrigin({ birth: 1, ino: 2, epoch: 3, limit: 4096 }), decode: decodeOrigin },
   { what: 'tentative range', whole: encodePending({ off: 0, len: 4096, start: 8192, birth: 1, bytes: undefined, wholeRow: false, borrowed: false, stamp: 1 }), decode: (b) => decodePending(pendingKey(5, 0), b) },
   { what: 'logged range', whole: newLoggedRow(1, 20), decode: (b) => decodePending(pendingKey(5, 0), b) },
-  { what: 'question about volumes', whole: Buffer.from(encodeAsk({ do: 'resize', name: 'v', size: 512, cut: 'keep' })), decode: (b) => decodeAsk(Buffer.from(b).latin1Slice()) }
+  { what: 'question about volumes', whole: Buffer.from(encodeAsk({ do: 'resize', name: 'v', size: 512, cut: 'keep' })), decode: (b) => decodeAsk(Buffer.from(b).latin1Slice()) },
+  { what: 'order to serve volumes', whole: Buffer.from(JSON.stringify({ names: ['v'], listen: ['unix:/x'], readOnly: true, tlsDir: '/y', takeover: false })), decode: (b) => decodeSpec(Buffer.from(b).latin1Slice()) }
 ]
 
 const isMeant = (e: unknown): boolean => (e instanceof PosixError || e instanceof Refusal || e instanceof EngineError) && e.message.length > 0

@@ -29,3 +29,20 @@ export function parseAddress(text: string): Address {
 export function encodeSpec(spec: NbdSpec): Record<string, string> {
   return { spec: JSON.stringify(spec) }
 }
+
+/** Whoever may speak to the control socket may say anything: what is no order is refused before anything is begun. */
+export function decodeSpec(text: string | null): NbdSpec {
+  const refuse = (): Refusal => new Refusal('usage', 'That is no order to serve volumes: it comes from another version; unmount the pool and mount it again.')
+  let given: unknown
+  try {
+    given = JSON.parse(text ?? '')
+  } catch {
+    throw refuse()
+  }
+  if (typeof given !== 'object' || given === null) throw refuse()
+  const { names, listen, readOnly, tlsDir, takeover } = given as Partial<Record<keyof NbdSpec, unknown>>
+  if (!areTexts(names) || !areTexts(listen) || listen.length === 0 || typeof readOnly !== 'boolean' || typeof takeover !== 'boolean' || (tlsDir !== undefined && typeof tlsDir !== 'string')) throw refuse()
+  return { names, listen, readOnly, tlsDir, takeover }
+}
+
+const areTexts = (list: unknown): list is string[] => Array.isArray(list) && list.every((text) => typeof text === 'string')

@@ -10,7 +10,7 @@ import { ERRNO, errnoOf, systemClock } from '../../sys/index.js'
 import type { CoreHold } from '../../sys/index.js'
 import type { Calls } from './control.js'
 import type { Logger } from './log.js'
-import { parseAddress } from './nbd-spec.js'
+import { decodeSpec, parseAddress } from './nbd-spec.js'
 import type { NbdSpec } from './nbd-spec.js'
 
 export interface NbdService {
@@ -84,7 +84,7 @@ export function nbdServices({ pool, hold, log, attached, empty }: NbdParts): Nbd
     status: () => [...services.keys()].map(shown),
     close: stop,
     calls: {
-      'nbd/start': async (query) => ({ service: await start(JSON.parse(query.get('spec') ?? '{}') as NbdSpec) }),
+      'nbd/start': async (query) => ({ service: await start(decodeSpec(query.get('spec'))) }),
       async 'nbd/stop'() {
         if (attached() > 0) throw new Refusal('busy', `Volumes of pool ${pool.folder} are attached: detach them first (ogee volume detach).`)
         const stopped = services.size
