@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readlinkSync, statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { makePlace, needsRoot, run } from './place.js'
+import { makePlace, needsRoot, run, until } from './place.js'
 import type { Ran } from './place.js'
 
 const MIB = 1024 ** 2
@@ -47,6 +47,23 @@ test('a full pool, more space while it is mounted, and what df, du and statvfs s
   ok(await ogee('mount', pool, dir))
   assert.equal(statfsSync(dir).blocks * statfsSync(dir).bsize, 400 * MIB)
   assert.match(ok(await ogee('df')).out, new RegExp(`${pool} +400 MiB +230 MiB +170 MiB +58% +3 +${dir}`))
+})
+
+test('growth under load: a pool that is nearly full grows while files are written, and each is whole', { timeout: 120_000 }, async (t) => {
+  const { top, pool, dir, ogee } = makePlace(t)
+  ok(await ogee('format', pool, '--size', '64M'))
+  ok(await ogee('mount', pool, dir))
+  const writing = sh(`i=0; while [ ! -e ${top}/stop ]; do head -c 2000000 /dev/urandom > ${top}/source; cp ${top}/source ${dir}/f$i 2> /dev/null && sha256sum < ${top}/source > ${top}/sum$i && i=$((i+1)); done; rm -f ${dir}/f$i
+    j=0; while [ $j -lt $i ]; do sha256sum < ${dir}/f$j | cmp - ${top}/sum$j || exit 9; j=$((j+1)); done; echo $i`)
+  const freeBytes = async (): Promise<number> => (JSON.parse(ok(await ogee('df', pool, '--json')).out) as Df[])[0].freeBytes
+  for (let n = 0; n < 3; n++) {
+    await until(async () => await freeBytes() < 20 * MIB, 'it is nearly full', 40_000)
+    ok(await ogee('grow', dir, '--size', '+64M'))
+  }
+  ok(await sh(`touch ${top}/stop`))
+  assert.ok(Number(ok(await writing).out) > 60, 'more files than fit before')
+  ok(await ogee('umount', dir))
+  assert.match(ok(await ogee('fsck', pool)).out, /: clean\./)
 })
 
 test('all that df says is available can be had', { timeout: 60_000 }, async (t) => {
