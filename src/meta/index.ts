@@ -2,6 +2,7 @@
 export type { DirectoryRow, Inode, MakeArgs, Op, Timespec, Tree, VolumeRow } from './meta.js'
 export type { Domain, Snapshot } from './rows.js'
 export type { CloneArgs } from './clone.js'
+export type { Hold } from './holds.js'
 export type { Rollback, Younger } from './rollback.js'
 export type { NamedSnapshot, Sweep } from './snapshot.js'
 export type { MadeSubvolume } from './subvolumes.js'

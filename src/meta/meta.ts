@@ -13,6 +13,7 @@ import type { Key, MaybePromise, Reader, Tx } from '../engine/index.js'
 import type { View } from '../data/index.js'
 import type { ChangedInodes } from './changed.js'
 import type { CloneArgs } from './clone.js'
+import type { Hold } from './holds.js'
 import type { Domain, Snapshot } from './rows.js'
 import type { Rollback, Younger } from './rollback.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
@@ -162,6 +163,8 @@ export interface Tree {
   removeSubvolume(tx: Tx, op: Op, parent: number, name: string): MaybePromise<Inode>
   /** A subvolume whose root is a clone of what a snapshot shows (clone.ts). */
   cloneTree(tx: Tx, op: Op, args: CloneArgs): MaybePromise<Inode>
+  /** What clones hold: of one origin, or of all. */
+  holds(r: Reader, origin?: number): MaybePromise<readonly Hold[]>
   /** Every domain's row. */
   domains(r: Reader): MaybePromise<readonly Domain[]>
 

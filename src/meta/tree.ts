@@ -8,6 +8,7 @@ import { cloneTree } from './clone.js'
 import { setattr, setflags, touchAtime } from './attributes.js'
 import { nameHash } from './hash.js'
 import type { NameHash } from './hash.js'
+import { holdsOn } from './holds.js'
 import { KEY_USAGE } from './keys.js'
 import { link, rmdir, unlink } from './link.js'
 import { formatPool, make, makeUnnamed, takeInodeNumbers } from './make.js'
@@ -82,6 +83,7 @@ export function openTree(options: TreeOptions): Tree {
     makeSubvolume: (tx, op, parent, name, mode, ino) => body(makeSubvolume(tx, hash, op, parent, name, mode, ino)),
     removeSubvolume: (tx, op, parent, name) => body(removeSubvolume(tx, hash, op, parent, name)),
     cloneTree: (tx, op, args) => body(cloneTree(tx, hash, op, args)),
+    holds: (r, origin) => run(holdsOn(r, origin)),
     domains: (r) => run(allDomains(r)),
     removeSnapshot: (tx, domain, name) => run(removeSnapshot(tx, domain, name)),
     domain: (r, domain) => run(domainAt(r, domain)),

@@ -24,6 +24,10 @@ export interface PoolNames {
   placeAt(path: string): Promise<Place>
   /** Of an inode that has one. */
   pathOf(ino: number): Promise<string | undefined>
+  /** A tree's path or a volume's name, by the domain's number. */
+  domainNamed(domain: number): Promise<string | undefined>
+  /** What a domain is a clone of: `/path@NAME` while the snapshot has its name, else what it was of. */
+  originOf(domain: number): Promise<string | undefined>
 }
 
 const plain = (path: string): string => `/${path.split('/').filter((name) => name !== '' && name !== '.').join('/')}`
@@ -32,7 +36,36 @@ export function poolNames({ engine, tree }: { readonly engine: Engine; readonly 
   const requirePath = (path: string): void => {
     if (!path.startsWith('/')) throw new Refusal('usage', `${JSON.stringify(path)} is no path in the pool: it begins with "/", as in /home.`)
   }
+  async function pathOf(ino: number): Promise<string | undefined> {
+    let path = ''
+    for (let at = ino, depth = 0; at !== 1; depth++) {
+      const [link] = await tree.links(engine.reader(rootContext), at)
+      if (link === undefined || depth > 4096) return undefined
+      path = `/${textOf(link.name)}${path}`
+      at = link.parent
+    }
+    return path === '' ? '/' : path
+  }
+
+  async function domainNamed(domain: number): Promise<string | undefined> {
+    const reader = engine.reader(rootContext)
+    const root = (await tree.domain(reader, domain))?.root
+    if (root === undefined) return undefined
+    const volume = (await tree.volumes(reader)).find(({ ino }) => ino === root)
+    return volume === undefined ? pathOf(root) : textOf(volume.name)
+  }
+
   return {
+    pathOf,
+    domainNamed,
+    async originOf(domain) {
+      const reader = engine.reader(rootContext)
+      const hold = (await tree.holds(reader)).find(({ clone }) => clone === domain)
+      if (hold === undefined) return undefined
+      const snapshot = (await tree.snapshots(reader, hold.origin)).find(({ epoch }) => epoch === hold.epoch)
+      const path = (await domainNamed(hold.origin)) ?? '?'
+      return snapshot === undefined ? path : `${path}@${textOf(snapshot.name)}`
+    },
     async domainAt(path) {
       const reader = engine.reader(rootContext)
       if (!path.includes('/')) {
@@ -56,16 +89,6 @@ export function poolNames({ engine, tree }: { readonly engine: Engine; readonly 
       const parent = await inodeAtPath(engine, tree, rootContext, folder)
       if (parent === undefined) throw new Refusal('missing', `There is no folder ${folder} in the pool: make it first.`)
       return { parent: parent.ino, name, path: plain(path) }
-    },
-    async pathOf(ino) {
-      let path = ''
-      for (let at = ino, depth = 0; at !== 1; depth++) {
-        const [link] = await tree.links(engine.reader(rootContext), at)
-        if (link === undefined || depth > 4096) return undefined
-        path = `/${textOf(link.name)}${path}`
-        at = link.parent
-      }
-      return path === '' ? '/' : path
     }
   }
 }

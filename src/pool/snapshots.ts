@@ -4,7 +4,7 @@
 import { NOW } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Tree, Younger } from '../meta/index.js'
-import { bytesOf, listNode, parseNamed, textOf } from '../snapshot/index.js'
+import { bytesOf, inodeAtPath, listNode, parseNamed, textOf } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
 import { rootContext } from '../sys/index.js'
 import { VolumeError } from '../volume/index.js'
@@ -47,6 +47,8 @@ export interface PoolSnapshots {
 export interface SubvolumeLine {
   readonly path: string
   readonly snapshots: number
+  /** What it is a clone of: `/path@NAME`, or `/path` if that snapshot has no name any more. */
+  readonly origin: string | null
 }
 
 export interface PoolSubvolumes {
@@ -76,6 +78,13 @@ async function refusing<T>(act: () => Promise<T>): Promise<T> {
 
 export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): PoolSubvolumes {
   const names = poolNames({ engine, tree })
+
+  async function clonesOf(path: string): Promise<readonly string[]> {
+    const inode = await inodeAtPath(engine, tree, rootContext, path)
+    const holds = inode === undefined ? [] : await tree.holds(engine.reader(rootContext), inode.domain)
+    return Promise.all(holds.map(async ({ clone }) => (await names.domainNamed(clone)) ?? 'one that was removed and is still in use'))
+  }
+
   return {
     async create(text) {
       const { parent, name, path } = await names.placeAt(text)
@@ -96,18 +105,19 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
         const inode = await tree.inode(reader, root, NOW)
         if (inode === undefined || (inode.mode & S_IFMT) !== S_IFDIR) continue
         const path = await names.pathOf(root)
-        if (path !== undefined) lines.push({ path, snapshots: (await tree.snapshots(reader, domain)).length })
+        if (path !== undefined) lines.push({ path, snapshots: (await tree.snapshots(reader, domain)).length, origin: (await names.originOf(domain)) ?? null })
       }
       return lines
     },
     async remove(text) {
       const { parent, name, path } = await names.placeAt(text)
+      const clones = await clonesOf(path)
       const left = await saying({
         ENOENT: () => new Refusal('missing', `There is no ${path} in the pool.`),
         EINVAL: () => new Refusal('usage', `${path} is no subvolume: rmdir removes a folder.`),
         ENOTEMPTY: () => new Refusal('usage', `${path} is not empty: remove what is in it first.`),
         EBUSY: () => new Refusal('usage', `${path} has snapshots: remove them first (\`ogee snapshot rm\`).`),
-        ETXTBSY: () => new Refusal('usage', `${path} is what something else is a clone of: remove its clones first (\`ogee subvolume list\` shows them).`)
+        ETXTBSY: () => new Refusal('usage', `${path} stays while ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of it: remove ${clones.length === 1 ? 'that' : 'those'} first.`)
       }, () => snapshots.removeSubvolume(rootContext, parent, name))
       removed(left.ino)
       return { touched: { parent, name } }

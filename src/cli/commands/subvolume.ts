@@ -34,8 +34,8 @@ async function list(path: string, flags: Flags): Promise<void> {
   const { pool } = locate(path)
   const { subvolumes } = await onPool(pool, () => askCall(pool, 'subvolume/list', {}, (f) => f.SubvolumeList), async (p) => ({ subvolumes: [...await p.subvolumes.list()] }))
   if (flags.json === true) return say(JSON.stringify(subvolumes))
-  const table = new Table({ head: ['SUBVOLUME', 'SNAPSHOTS'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })
-  for (const s of subvolumes) table.push([s.path, String(s.snapshots)])
+  const table = new Table({ head: ['SUBVOLUME', 'SNAPSHOTS', 'CLONE OF'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })
+  for (const s of subvolumes) table.push([s.path, String(s.snapshots), s.origin ?? '-'])
   say(table.toString())
 }
 

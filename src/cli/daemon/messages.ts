@@ -52,7 +52,7 @@ export const SnapshotTaken = z.object({ snapshot: SnapshotForm })
 export const SnapshotList = z.object({ snapshots: z.array(SnapshotForm) })
 export const SubvolumeMade = z.object({ path: z.string() })
 export const Cloned = z.object({ made: z.string() })
-export const SubvolumeList = z.object({ subvolumes: z.array(z.object({ path: z.string(), snapshots: z.number() })) })
+export const SubvolumeList = z.object({ subvolumes: z.array(z.object({ path: z.string(), snapshots: z.number(), origin: z.string().nullable() })) })
 export const SnapshotRemoved = z.object({ removed: z.literal(true) })
 export const RolledBack = z.object({ removed: z.array(z.string()) })
 /** `reason` of a Refusal. */
