@@ -1,11 +1,14 @@
-/** `ogee clone`: what FROM is tells what is made. `/path@NAME` a tree, which becomes a subvolume. */
+/** `ogee clone`: what FROM is tells what is made. A file becomes another file; `/path@NAME`, a tree, becomes a subvolume. */
+import type { Data } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Tree } from '../meta/index.js'
 import { bytesOf, parseNamed } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
 import { rootContext } from '../sys/index.js'
+import type { Vfs } from '../vfs/index.js'
 import { FEATURE } from './features.js'
 import type { LiveSuperblock } from './features.js'
+import { cloneFile, fileAt, noFile } from './file-clones.js'
 import { poolNames } from './names.js'
 import { Refusal, saying } from './refusal.js'
 import type { Touched } from './snapshots.js'
@@ -18,11 +21,14 @@ export interface PoolClones {
 interface Parts {
   readonly engine: Engine
   readonly tree: Tree
+  readonly data: Data
+  readonly vfs: Vfs
   readonly snapshots: Snapshots
   readonly superblock: LiveSuperblock
 }
 
-export function poolClones({ engine, tree, snapshots, superblock }: Parts): PoolClones {
+export function poolClones(parts: Parts): PoolClones {
+  const { engine, tree, snapshots, superblock } = parts
   const names = poolNames({ engine, tree })
 
   async function cloneTree(from: string, to: string): ReturnType<PoolClones['clone']> {
@@ -41,9 +47,15 @@ export function poolClones({ engine, tree, snapshots, superblock }: Parts): Pool
   }
 
   return {
-    clone(from, to) {
+    async clone(from, to) {
+      const file = from.startsWith('/') ? await fileAt(parts, from) : undefined // one may be called a@b
+      if (file !== undefined) {
+        const { path, ...touched } = await cloneFile(parts, file, to)
+        return { made: path, touched }
+      }
       if (from.startsWith('/') && from.includes('@')) return cloneTree(from, to)
-      throw new Refusal('usage', `${JSON.stringify(from)} cannot be cloned: name a snapshot of a tree, /@NAME or /path@NAME.`)
+      if (from.startsWith('/')) throw await noFile(parts, from)
+      throw new Refusal('usage', `${JSON.stringify(from)} cannot be cloned: name a file, or a snapshot of a tree, /@NAME or /path@NAME.`)
     }
   }
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { statfsSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { makePlace, ok, run } from './place.js'
+import { makePlace, ok, refused, run } from './place.js'
 import type { Ran } from './place.js'
 
 const sh = (script: string, cwd = '/'): Promise<Ran> => run('sh', ['-c', script], { cwd })
@@ -36,4 +36,32 @@ test('cp takes no space, whatever becomes of the original', async (t) => {
   assert.equal(used(), 0)
   ok(await ogee('umount', dir))
   ok(await ogee('fsck', pool))
+})
+
+test('ogee clone of a file: all of it shared, and all that it is said to be', async (t) => {
+  const { top, pool, dir, ogee } = makePlace(t)
+  ok(await ogee('format', pool, '--size', '64M'))
+  ok(await ogee('mount', pool, dir))
+  ok(await sh(`mkdir d && setfacl -d -m u:7:rwx d && truncate -s 100M a && dd if=/dev/urandom of=a bs=1M count=20 seek=5 conv=notrunc && chown 1:2 a && chmod 4711 a && setfattr -n user.x -v 1 a && setfacl -m u:9:r a && touch -d @1000000000.5 a && cp -a a ${top}/a`, dir))
+  ok(await sh('printf hello > small && : > none && mkdir f && mkfifo p', dir))
+  refused(await sh('ls d/b', dir), /No such file/) // and the kernel remembers that
+  assert.equal((JSON.parse(ok(await ogee('clone', dir, '/a', '/d/b', '--json')).out) as { made: string }).made, '/d/b')
+  ok(await sh(`cmp d/b ${top}/a && [ "$(stat -c '%a %u %g %Y %s %b' a)" = "$(stat -c '%a %u %g %Y %s %b' d/b)" ]`, dir))
+  assert.equal(ok(await sh('getfacl -ncp a; getfattr -d -m - a', dir)).out, ok(await sh('getfacl -ncp d/b; getfattr -d -m - d/b', dir)).out.replace('# file: d/b', '# file: a'))
+  for (let i = 0; i < 5; i++) ok(await ogee('clone', dir, '/a', `/a@${i}`)) // seven times 20 MiB in 64
+  ok(await ogee('clone', dir, '/a@3', '/a@3@5'))
+  ok(await ogee('clone', dir, '/small', '/small2'))
+  ok(await ogee('clone', dir, '/none', '/none2'))
+  ok(await sh('printf jello | dd of=a@4 bs=1 seek=10000000 conv=notrunc && cmp a d/b && cmp a a@3@5 && ! cmp a a@4 && cmp small small2 && [ ! -s none2 ]', dir))
+  refused(await ogee('clone', dir, '/a', '/d/b'), /something at \/d\/b already/)
+  refused(await ogee('clone', dir, '/a', '/no/b'), /make it first/)
+  refused(await ogee('clone', dir, '/a', '/small/b'), /is no folder|no folder/)
+  refused(await ogee('clone', dir, '/f', '/g'), /is a folder/)
+  refused(await ogee('clone', dir, '/p', '/g'), /no regular file/)
+  refused(await ogee('clone', dir, '/nothing', '/g'), /There is no \/nothing/)
+  ok(await ogee('umount', dir))
+  ok(await ogee('clone', pool, '/a', '/unmounted'))
+  ok(await ogee('fsck', pool))
+  ok(await ogee('mount', pool, dir))
+  ok(await sh(`cmp unmounted ${top}/a`, dir))
 })

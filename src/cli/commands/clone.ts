@@ -1,4 +1,4 @@
-/** `ogee clone`: makes something that begins as what a snapshot shows, at once, whatever that holds. */
+/** `ogee clone`: makes something that begins as a file is, or a snapshot shows, at once, whatever that holds. */
 import type { Command } from 'commander'
 import { askCall } from '../daemon/client.js'
 import { locate } from '../locate.js'
@@ -12,12 +12,12 @@ interface Flags {
 export const addClone = (program: Command): void => {
   program.command('clone')
     .argument('<POOL|DIR>', "the pool's folder, or where it is mounted")
-    .argument('<FROM>', '/@NAME of the whole tree, /path@NAME of a subvolume')
-    .argument('<TO>', 'the path of a new subvolume')
-    .summary('clone a snapshot, in an instant')
-    .description('Makes a subvolume that begins as what a snapshot shows, in an instant whatever that holds. What is the same takes no space\nagain; the snapshot is held until the clone is removed, though its name may go.')
+    .argument('<FROM>', '/path of a file; /@NAME of the whole tree, /path@NAME of a subvolume')
+    .argument('<TO>', 'the path of the new file or subvolume')
+    .summary('clone a file or a snapshot, in an instant')
+    .description('Makes a subvolume that begins as what a snapshot shows, in an instant whatever that holds. What is the same takes no space\nagain; the snapshot is held until the clone is removed, though its name may go.\nOf a file it makes another file with the same owner, mode, times, ACLs and extended attributes; both are independent.')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  ogee snapshot create /srv/pool /@monday\n  ogee clone /srv/pool /@monday /work')
+    .addHelpText('after', '\nExamples:\n  ogee snapshot create /srv/pool /@monday\n  ogee clone /srv/pool /@monday /work\n  ogee clone /srv/pool /images/base.img /images/web.img')
     .action(clone)
 }
 
