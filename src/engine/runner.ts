@@ -173,18 +173,26 @@ export function makeTransact(backend: Backend) {
     return repeat(ctx, body, request, undefined, 1)
   }
 
+  /** Committed in its tick, used again: nobody has it any more. */
+  let spare: TxRun | undefined
+
   return function transact<T>(ctx: Context, body: (tx: Tx) => MaybePromise<T>, request?: Request<T>): Promise<T> {
     const refused = backend.refusal()
     if (refused !== undefined) return Promise.reject(refused)
     if (gate.held()) return repeat(ctx, body, request, undefined, 0)
     try {
-      const tx = new TxRun(backend.source(ctx))
+      const source = backend.source(ctx)
+      const tx = spare?.source === source ? spare : new TxRun(source)
+      spare = undefined
       const value = body(tx)
       if (value instanceof Promise) return repeat(ctx, body, request, { tx, running: value }, 0)
       if (!backend.answersInTick) return repeat(ctx, body, request, { tx, running: Promise.resolve(value) }, 0)
       if (!tx.hasEffects) return Promise.resolve(value)
       const outcome = backend.commit(ctx, tx, request?.id, request?.encodeResult(value))
-      if (outcome === COMMITTED) return backend.acknowledge(value)
+      if (outcome === COMMITTED) {
+        if (tx.clear()) spare = tx
+        return backend.acknowledge(value)
+      }
       if (outcome === LOST) return lost(ctx, body, request, tx, value)
       if (outcome === CONFLICT) backend.countConflict()
       return repeat(ctx, body, request, undefined, outcome === CONFLICT ? 1 : 0)

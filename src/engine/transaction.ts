@@ -129,14 +129,62 @@ export const readerOf = (source: Source) => ({
   bits: (key: Key) => then(source.find(key), bytesShown)
 })
 
-/** A class, because one is made per request: no closures. */
+/** With more rows than this they are found through a Map; fewer are looked through. */
+const FEW_ROWS = 16
+/** A run that had more is not used again: what it holds stays until the next one writes over it. */
+const REUSED_ROWS = 64
+
+/** What a body writes, by key, in the order of first use. Emptied it keeps its arrays. */
+class Writes {
+  size = 0
+  readonly keys: Key[] = []
+  readonly rows: Write[] = []
+  private index: Map<Key, number> | undefined = undefined
+
+  get(key: Key): Write | undefined {
+    const i = this.find(key)
+    return i < 0 ? undefined : this.rows[i]
+  }
+
+  set(key: Key, row: Write): void {
+    let i = this.find(key)
+    if (i < 0) {
+      i = this.size++
+      this.keys[i] = key
+      this.index?.set(key, i)
+      if (this.size > FEW_ROWS && this.index === undefined) this.indexAll()
+    }
+    this.rows[i] = row
+  }
+
+  clear(): void {
+    this.size = 0
+    this.index = undefined
+  }
+
+  private find(key: Key): number {
+    if (this.index !== undefined) return this.index.get(key) ?? -1
+    const { keys, size } = this
+    for (let i = 0; i < size; i++) if (keys[i] === key) return i
+    return -1
+  }
+
+  private indexAll(): void {
+    this.index = new Map()
+    for (let i = 0; i < this.size; i++) this.index.set(this.keys[i], i)
+  }
+}
+
+/** A class, because one is made per request: no closures. One that committed in its tick is cleared and serves the next. */
 export class TxRun implements Tx {
   readonly source: Source
-  readonly readKeys: Key[] = []
-  readonly readSeqs: number[] = []
-  readonly writes: Map<Key, Write> = new Map()
-  events: Uint8Array[] | undefined
-  /** Filled by decide(): the rows to apply; for bit rows the operation too, which is what a log keeps. */
+  private reads = 0
+  private readonly readKeys: Key[] = []
+  private readonly readSeqs: number[] = []
+  private readonly writes = new Writes()
+  events: Uint8Array[] | undefined = undefined
+  /** Filled by decide(): the rows to apply, `outs` of them; for bit rows the operation too, which is what a log keeps. */
+  outs = 0
   readonly outKeys: Key[] = []
   readonly outEntries: Entry[] = []
   readonly outBits: (BitsOp | undefined)[] = []
@@ -149,20 +197,31 @@ export class TxRun implements Tx {
     return this.writes.size > 0 || this.events !== undefined
   }
 
+  /** As new; false: it is better forgotten. */
+  clear(): boolean {
+    const isSmall = this.writes.keys.length <= REUSED_ROWS && this.readKeys.length <= REUSED_ROWS
+    this.reads = this.outs = 0
+    this.writes.clear()
+    this.events = undefined
+    return isSmall
+  }
+
   get(key: Key): MaybePromise<Row | undefined> {
     const own = this.writes.get(key)
     if (own !== undefined) {
       assert(own.kind === VALUE || own.kind === GONE, 'a key is used as one kind of row')
       return shown(own)
     }
-    this.readKeys.push(key)
-    this.readSeqs.push(this.source.seq()) // before the answer: never newer than it
+    const i = this.reads++
+    this.readKeys[i] = key
+    this.readSeqs[i] = this.source.seq() // before the answer: never newer than it
     return then(this.source.find(key), shown)
   }
 
   scan(range: Range): MaybePromise<readonly KeyedRow[]> {
     const own: Key[] = []
-    for (const key of this.writes.keys()) if (key >= range.from && key < range.to) own.push(key)
+    const { keys, size } = this.writes
+    for (let i = 0; i < size; i++) if (keys[i] >= range.from && keys[i] < range.to) own.push(keys[i])
     if (own.length === 0) return this.source.scan(range)
     own.sort(compareKeys)
     if (range.reverse === true) own.reverse()
@@ -308,9 +367,9 @@ export class TxRun implements Tx {
 
   /** Whether a row that the body read was written since. `writtenAt`: a row's newest commit, never too small. */
   isStale(committedSeq: number, writtenAt: (key: Key) => number): boolean {
-    const { readKeys, readSeqs } = this
-    if (readSeqs.length === 0 || readSeqs[0] >= committedSeq) return false // sequences only grow: the first is the oldest
-    for (let i = 0; i < readKeys.length; i++) if (readSeqs[i] < committedSeq && writtenAt(readKeys[i]) > readSeqs[i]) return true
+    const { reads, readKeys, readSeqs } = this
+    if (reads === 0 || readSeqs[0] >= committedSeq) return false // sequences only grow: the first is the oldest
+    for (let i = 0; i < reads; i++) if (readSeqs[i] < committedSeq && writtenAt(readKeys[i]) > readSeqs[i]) return true
     return false
   }
 
@@ -319,8 +378,11 @@ export class TxRun implements Tx {
    * False: a guard is gone, a row to create is there, or slot 0 of one to delete is not 0. Throws on a broken invariant.
    */
   decide(find: (key: Key) => Entry | undefined, seq: number): boolean {
-    this.outKeys.length = this.outEntries.length = this.outBits.length = 0
-    for (const [key, write] of this.writes) {
+    this.outs = 0
+    const { keys, rows, size } = this.writes
+    for (let i = 0; i < size; i++) {
+      const key = keys[i]
+      const write = rows[i]
       if (isCounterOp(write)) {
         const base = slotsShown(find(key))
         if ((write.created !== undefined) === (base !== undefined)) return false
@@ -341,9 +403,10 @@ export class TxRun implements Tx {
   }
 
   private out(key: Key, entry: Entry, bits: BitsOp | undefined): void {
-    this.outKeys.push(key)
-    this.outEntries.push(entry)
-    this.outBits.push(bits)
+    const i = this.outs++
+    this.outKeys[i] = key
+    this.outEntries[i] = entry
+    this.outBits[i] = bits
   }
 }
 

@@ -103,8 +103,8 @@ export function stampOf(v: DataView, start: number, salt: number, address: numbe
 /** Not less than encodeRecord writes. */
 export function recordBytesBound(tx: TxRun, requestId: string | undefined, result: Uint8Array | undefined): number {
   let bytes = RECORD_HEADER_BYTES
-  const { outKeys, outEntries, outBits, events } = tx
-  for (let i = 0; i < outKeys.length; i++) {
+  const { outs, outKeys, outEntries, outBits, events } = tx
+  for (let i = 0; i < outs; i++) {
     const entry = outEntries[i]
     bytes += 8 + outKeys[i].length + entry.bytes.length
     const bits = outBits[i]
@@ -138,9 +138,9 @@ export function encodeRecord(
   buf: Buffer, v: DataView, start: number, tx: TxRun, session: number, seq: number, durableSeq: number, firstEvent: number,
   requestId: string | undefined, result: Uint8Array | undefined
 ): number {
-  const { outKeys, outEntries, outBits, events } = tx
+  const { outs, outKeys, outEntries, outBits, events } = tx
   let at = start + RECORD_HEADER_BYTES
-  for (let i = 0; i < outKeys.length; i++) {
+  for (let i = 0; i < outs; i++) {
     const entry = outEntries[i]
     const bits = outBits[i]
     if (bits !== undefined) {

@@ -224,10 +224,10 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
       if (reserved) throw new PosixError('ENOSPC', 'the reserve of the log is used up')
       return FULL
     }
-    if (tx.outKeys.length === 0 && tx.events === undefined) return COMMITTED // guards only: they hold, nothing changes
+    if (tx.outs === 0 && tx.events === undefined) return COMMITTED // guards only: they hold, nothing changes
     log.append(tx, session, durability.durableSeq(), nextEvent, requestId, result)
-    const { outKeys, outEntries, events } = tx
-    for (let i = 0; i < outKeys.length; i++) layers.apply(outKeys[i], outEntries[i])
+    const { outs, outKeys, outEntries, events } = tx
+    for (let i = 0; i < outs; i++) layers.apply(outKeys[i], outEntries[i])
     if (events !== undefined) for (const event of events) layers.active.events.add(session, nextEvent++, event)
     if (requestId !== undefined && result !== undefined) addAnswer(session, requestId, result)
     durability.committed()

@@ -72,7 +72,7 @@ export function makeMemoryServer(): MemoryServer {
       if (applied.has(commitId)) return true
       if (tx.isStale(committedSeq, writtenAt) || !tx.decide((key) => rows.find(key), committedSeq + 1)) return false
       committedSeq++
-      for (let i = 0; i < tx.outKeys.length; i++) rows.set(tx.outKeys[i], tx.outEntries[i])
+      for (let i = 0; i < tx.outs; i++) rows.set(tx.outKeys[i], tx.outEntries[i])
       if (tx.events !== undefined) keepEvents(session, tx.events)
       if (requestId !== undefined && result !== undefined) answers.add(session, requestId, result)
       applied.add(commitId)
