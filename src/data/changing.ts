@@ -141,52 +141,74 @@ class Inflight {
   }
 }
 
-/** One transaction on a file, under its lock; `edit` is pure, it may run twice. */
-export function commit(floor: Floor, ctx: Context, file: File, planned: Planned, edit: (editor: Editor, tx: Tx, ref: FileRef, content: Content) => Next): Promise<Content> {
-  const { effects, ref: expected, pieces = [], heldBytes = 0, lentBytes = 0 } = planned
-  const base = file.map
-  let editor: Editor | undefined
-  let ref: FileRef | undefined
-  let more = { logged: 0, loose: 0 }
-  let gone: readonly Piece[] = []
-  let tentativeRow = file.hasTentativeRow
-  const freeUncounted = async (tx: Tx, e: Editor, shares: ShareChanges): Promise<void> => {
-    gone = [...e.freed, ...await countShares(tx, shares)]
-    if (gone.length > 0) await floor.store.commitFreed(tx, gone)
+type Edit = (editor: Editor, tx: Tx, ref: FileRef, content: Content) => Next
+
+/** A change of one file, under its lock. `edit` is pure, it may run twice. A class, because one is made per write. */
+export class Change {
+  readonly ino: number
+  private readonly floor: Floor
+  private readonly file: File
+  private readonly planned: Planned
+  private readonly edit: Edit
+  private readonly base: FileMap
+  private editor: Editor | undefined = undefined
+  private ref: FileRef | undefined = undefined
+  private loggedMore = 0
+  private looseMore = 0
+  private tentativeRow: boolean
+  /** Units that it freed: those of extents that were dropped, and of shared ones whose last holder they were. */
+  private gone: readonly Piece[] = []
+
+  constructor(floor: Floor, file: File, planned: Planned, edit: Edit) {
+    this.ino = file.ino
+    this.floor = floor
+    this.file = file
+    this.planned = planned
+    this.edit = edit
+    this.base = file.map
+    this.tentativeRow = file.hasTentativeRow
   }
-  return floor.changeContent(ctx, file.ino, effects, (tx, now, before) => {
-    ref = now
+
+  /** In the transaction. */
+  readonly body = (tx: Tx, now: FileRef, before: Content): MaybePromise<ContentAfter> => {
+    const { floor, file, base, planned: { ref: expected, pieces } } = this
+    this.ref = now
     if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
-    const e = (editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
-    const next = edit(e, tx, now, before)
+    const e = (this.editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
+    const next = this.edit(e, tx, now, before)
     let allocatedBytes = before.allocatedBytes
-    more = { logged: 0, loose: 0 }
+    this.loggedMore = this.looseMore = 0
     allocatedBytes += file.miscounted
     if (e.high() > e.low()) {
       const was = coverage(base, e.low(), e.high(), now.newestSnapshot)
       const is = coverage(e.around(e.low(), e.high()), e.low(), e.high(), now.newestSnapshot)
-      more = { logged: is.logged - was.logged, loose: is.loose - was.loose }
+      this.loggedMore = is.logged - was.logged
+      this.looseMore = is.loose - was.loose
       allocatedBytes += is.allocated - was.allocated
     }
-    if (now.newestSnapshot !== file.looseUnder) more.loose += (file.logged > 0 ? coverage(base, 0, WHOLE, now.newestSnapshot).loose : 0) - file.loose
+    if (now.newestSnapshot !== file.looseUnder) this.looseMore += (file.logged > 0 ? coverage(base, 0, WHOLE, now.newestSnapshot).loose : 0) - file.loose
     const inline = next.keepInline === true ? before.inline : next.inline
     allocatedBytes += (inline?.length ?? 0) - (before.inline?.length ?? 0)
     const tentative = file.tentatives + e.tentativesMore() > 0
     const durable = next.durableSizeBytes ?? (!tentative && before.durableSizeBytes >= before.sizeBytes ? next.sizeBytes : Math.min(before.durableSizeBytes, next.sizeBytes))
-    tentativeRow = tentative || durable < next.sizeBytes
-    if (tentativeRow !== file.hasTentativeRow) {
-      if (tentativeRow) tx.put(tentativeKey(file.ino), encodeTentative(now.epoch))
+    this.tentativeRow = tentative || durable < next.sizeBytes
+    if (this.tentativeRow !== file.hasTentativeRow) {
+      if (this.tentativeRow) tx.put(tentativeKey(file.ino), encodeTentative(now.epoch))
       else tx.delete(tentativeKey(file.ino))
     }
     e.writeRows(tx)
-    floor.store.commitAllocated(tx, pieces)
+    if (pieces !== undefined) floor.store.commitAllocated(tx, pieces)
     const after: ContentAfter = { sizeBytes: next.sizeBytes, durableSizeBytes: durable, allocatedBytes, inline, hasOrigin: e.origin !== undefined, extentsMore: e.extentsMore() }
     file.inflight = new Inflight(after, e)
-    gone = e.freed
-    const freeing = e.shares !== undefined ? freeUncounted(tx, e, e.shares) : gone.length > 0 ? floor.store.commitFreed(tx, gone) : undefined
-    const also = planned.also?.(tx)
+    this.gone = e.freed
+    const freeing = e.shares !== undefined ? this.freeUncounted(tx, e, e.shares) : e.freed.length > 0 ? floor.store.commitFreed(tx, e.freed) : undefined
+    const also = this.planned.also?.(tx)
     return freeing instanceof Promise || also instanceof Promise ? Promise.all([freeing, also]).then(() => after) : after
-  }).then((content) => {
+  }
+
+  /** It committed: the table knows. */
+  readonly done = (content: Content): Content => {
+    const { floor, file, editor, ref, tentativeRow, planned: { effects, heldBytes = 0, lentBytes = 0 } } = this
     assert(editor !== undefined, 'a body ran')
     if (floor.pasts.size > 0) floor.pasts.delete(file.ino)
     if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
@@ -204,21 +226,68 @@ export function commit(floor: Floor, ctx: Context, file: File, planned: Planned,
     floor.entries += weight(file)
     if (heldBytes !== 0) floor.store.unhold(heldBytes)
     if (lentBytes !== 0) lend(floor, file, -lentBytes)
-    settle(floor, file, more.logged, more.loose)
+    settle(floor, file, this.loggedMore, this.looseMore)
     if (tentativeRow && file.unsyncedSinceMs === Infinity) unsynced(floor, file)
-    freed(floor, gone)
+    freed(floor, this.gone)
     if (isScattered(file) && !floor.scattered.has(file)) {
       floor.scattered.add(file)
       floor.onScattered()
     }
     return content
-  }, (e: unknown) => {
-    file.inflight = undefined
-    if (ref !== undefined) file.ref = ref
+  }
+
+  /** It did not, and will not. */
+  readonly undone = (e: unknown): never => {
+    const { floor, planned: { pieces = [], heldBytes = 0 } } = this
+    this.withdraw()
     if (heldBytes !== 0) floor.store.unhold(heldBytes)
     if (pieces.length > 0) floor.store.release(pieces)
     throw e
-  })
+  }
+
+  private async freeUncounted(tx: Tx, e: Editor, shares: ShareChanges): Promise<void> {
+    this.gone = [...e.freed, ...await countShares(tx, shares)]
+    if (this.gone.length > 0) await this.floor.store.commitFreed(tx, this.gone)
+  }
+
+  /** It did not yet. */
+  withdraw(): void {
+    this.file.inflight = undefined
+    if (this.ref !== undefined) this.file.ref = this.ref
+  }
+
+  /** In a transaction of its own. */
+  run(ctx: Context): Promise<Content> {
+    return this.floor.changeContent(ctx, this.ino, this.planned.effects, this.body).then(this.done, this.undone)
+  }
+}
+
+/** One transaction on a file, under its lock. */
+export const commit = (floor: Floor, ctx: Context, file: File, planned: Planned, edit: Edit): Promise<Content> => new Change(floor, file, planned, edit).run(ctx)
+
+/** Nothing but where bytes lie. */
+export const NO_TOUCH: ContentEffects = { touch: undefined, killSuidgid: false }
+
+/** Files in one transaction: a body cannot be interrupted. */
+export const TOGETHER_FILES = 32
+export const TOGETHER_RANGES = 256
+export const TOGETHER_BYTES = 512 * 1024
+
+/**
+ * Changes of several files that touch no times, each under its file's lock, in one transaction; if that cannot be (a file is gone, a snapshot
+ * came in between), each in its own. Answers as Promise.allSettled does.
+ */
+export async function commitTogether(floor: Floor, ctx: Context, changes: readonly Change[]): Promise<PromiseSettledResult<Content>[]> {
+  if (changes.length > 1) {
+    let contents: readonly Content[] | undefined
+    try {
+      contents = await floor.changeContents(ctx, NO_TOUCH, changes)
+    } catch {
+      for (const change of changes) change.withdraw() // whose fault it was tells when each goes alone
+    }
+    if (contents !== undefined) return contents.map((content, i) => ({ status: 'fulfilled', value: changes[i].done(content) }))
+  }
+  return Promise.allSettled(changes.map((change) => change.run(ctx)))
 }
 
 /** A commit gave the file this time: what it was owed before is no more. */

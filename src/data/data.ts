@@ -85,6 +85,12 @@ export type ChangeContent = (
   effects: ContentEffects,
   body: (tx: Tx, file: FileRef, content: Content) => MaybePromise<ContentAfter>,
 ) => Promise<Content>
+/** The same for several files in one transaction: all of them or none. */
+export type ChangeContents = (
+  ctx: Context,
+  effects: ContentEffects,
+  changes: readonly { readonly ino: number; readonly body: (tx: Tx, file: FileRef, content: Content) => MaybePromise<ContentAfter> }[],
+) => Promise<readonly Content[]>
 /** Given by meta: the content as committed. */
 export type ReadContent = (ctx: Context, ino: number, view: View) => MaybePromise<Content>
 
@@ -114,6 +120,8 @@ export interface Data {
   syncAll(ctx: Context): Promise<void>
   /** Frees the bytes of an inode without links, in small transactions; true when nothing is left. */
   reclaimStep(ctx: Context, ino: number): Promise<boolean>
+  /** The same for many small ones at once: answers those of which nothing is left, and leaves the others to reclaimStep. */
+  reclaimTogether(ctx: Context, inos: readonly number[]): Promise<readonly number[]>
   /** copy_file_range within the pool: how many bytes are done. Fewer where much has to be copied, or the source ends: then 0 at last. sharing.ts */
   copy(ctx: Context, fromIno: number, view: View, fromOffsetBytes: number, toIno: number, toOffsetBytes: number, lengthBytes: number, effects: ContentEffects, wish: CopyWish): Promise<number>
   /** What this file has in the store only is synced within a second (it was renamed over another, or rewritten). */

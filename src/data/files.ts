@@ -15,7 +15,7 @@ import type { Engine, MaybePromise } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece, Store } from '../store/index.js'
 import { NOW } from './data.js'
-import type { ChangeContent, Content, ContentEffects, FileRef, ReadContent, View } from './data.js'
+import type { ChangeContent, ChangeContents, Content, ContentEffects, FileRef, ReadContent, View } from './data.js'
 import type { Extent } from './extents.js'
 import { coverage } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
@@ -92,6 +92,7 @@ export interface Floor {
   readonly store: Store
   readonly clock: Clock
   readonly changeContent: ChangeContent
+  readonly changeContents: ChangeContents
   readonly readContent: ReadContent
   /** Resolves when older versions of Ogee are kept out of a pool with shared extents. */
   needSharing: () => Promise<void>
@@ -132,9 +133,9 @@ export interface Floor {
   readonly reads: { generation: number; readonly counts: Map<number, number>; readonly waiting: { readonly generation: number; readonly pieces: readonly Piece[] }[] }
 }
 
-export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, readContent: ReadContent): Floor {
+export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, changeContents: ChangeContents, readContent: ReadContent): Floor {
   return {
-    engine, store, clock, changeContent, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), compose: (own) => Promise.resolve(own), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
+    engine, store, clock, changeContent, changeContents, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), compose: (own) => Promise.resolve(own), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
     stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, restoring: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }

@@ -10,9 +10,10 @@
  */
 import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
+import type { MaybePromise } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
-import { commit, exclusively, Moved, refOf } from './changing.js'
+import { Change, commitTogether, exclusively, Moved, NO_TOUCH, refOf, TOGETHER_BYTES, TOGETHER_FILES, TOGETHER_RANGES } from './changing.js'
 import type { FileRef } from './data.js'
 import { takesIn } from './extents.js'
 import type { Extent } from './extents.js'
@@ -26,8 +27,8 @@ import { SMALL_FILE_BYTES } from './writing.js'
 const FILE_BYTES = 8 * 1024 * 1024
 const PASS_BYTES = 32 * 1024 * 1024
 const ROWS_MAX = 2048
-/** Transactions that end a pass run so many at a time. */
-const TOGETHER = 64
+/** Units that follow each other in the store, of whatever files, are written at once up to so many bytes: in the tick. */
+const GATHER_BYTES = 128 * 1024
 
 /** A range of whole units, and what happens to it. */
 interface Target {
@@ -94,19 +95,55 @@ export function targetsOf({ exts }: FileMap, pends: readonly Pending[], newestSn
   return out
 }
 
-/** The bytes of whole units: what was there, with the logged bytes over it. */
-async function compose(floor: Floor, ctx: Context, target: Target, pends: readonly Pending[]): Promise<Uint8Array> {
+/** The bytes of whole units, at `at`: what was there, with the logged bytes over it. */
+function compose(floor: Floor, ctx: Context, target: Target, pends: readonly Pending[], into: Uint8Array, at: number): MaybePromise<void> {
   const { from, to, under } = target
-  const bytes = new Uint8Array(to - from)
-  if (under !== undefined && !under.unwritten) {
-    if (under.bytes !== undefined) bytes.set(under.bytes.subarray(from - under.off, to - under.off))
-    else {
-      const reading = floor.store.read(ctx, under.start + from - under.off, to - from, bytes, 0)
-      if (reading instanceof Promise) await reading
-    }
+  const over = (): void => eachPart(pends, from, to, (p, a, b) => into.set(b - a === p.len ? p.bytes! : p.bytes!.subarray(a - p.off, b - p.off), at + a - from))
+  if (under === undefined || under.unwritten || under.bytes !== undefined) {
+    if (!isWhole(pends, from, to)) into.fill(0, at, at + to - from)
+    if (under?.bytes !== undefined) into.set(under.bytes.subarray(from - under.off, to - under.off), at)
+  } else {
+    const reading = floor.store.read(ctx, under.start + from - under.off, to - from, into, at)
+    if (reading instanceof Promise) return reading.then(over)
   }
-  eachPart(pends, from, to, (p, a, b) => bytes.set(p.bytes!.subarray(a - p.off, b - p.off), a - from))
-  return bytes
+  over()
+}
+
+function isWhole(pends: readonly Pending[], from: number, to: number): boolean {
+  const p = pends[firstBehind(pends, from)]
+  return p !== undefined && p.off <= from && p.off + p.len >= to
+}
+
+/**
+ * Bytes on their way to new units of the store, [start, start + length) of it: those of several files that follow each other. They are
+ * written before their pass syncs the store, or their units are given up; what fails fails for all of the pass.
+ */
+interface Gathered {
+  readonly bytes: Uint8Array
+  start: number
+  length: number
+  failed: unknown
+}
+
+async function writeGathered(floor: Floor, ctx: Context, gathered: Gathered): Promise<void> {
+  const { bytes, start, length } = gathered
+  if (length === 0) return
+  gathered.length = 0
+  try {
+    const written = floor.store.write(ctx, start, bytes, 0, length)
+    if (written instanceof Promise) await written
+  } catch (e) {
+    gathered.failed ??= e
+    throw e
+  }
+}
+
+/** Units that are given up are somebody else's soon: nothing may be written to them any more. */
+function forgetGathered(gathered: Gathered, pieces: readonly Piece[]): void {
+  for (const { startBytes } of pieces) {
+    const at = startBytes - gathered.start
+    if (at >= 0 && at < gathered.length) gathered.length = at // what a job gathered lies at the end
+  }
 }
 
 function eachPart(pends: readonly Pending[], from: number, to: number, fn: (p: Pending, a: number, b: number) => void): void {
@@ -117,8 +154,11 @@ function eachPart(pends: readonly Pending[], from: number, to: number, fn: (p: P
 
 const overwrites = ({ inPlace, under }: Target): boolean => inPlace && !under!.unwritten
 
-/** Where the last small file of this pass ended: the next one follows it. */
-interface Trail { next: number | undefined }
+/** Where the last small file of this pass ended: the next one follows it. And what is gathered of them. */
+interface Trail {
+  next: number | undefined
+  readonly gathered: Gathered
+}
 
 /** Under the file's lock: allocates and writes. Undefined: nothing to do. */
 async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise<Job | undefined> {
@@ -152,7 +192,6 @@ async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise
         if (writes.length > 0) await Promise.all(writes)
         continue
       }
-      const content = await compose(floor, ctx, target, pends)
       if (target.inPlace) target.pieces = [{ startBytes: under!.start + from - under!.off, lengthBytes: to - from }]
       else {
         const before = i > 0 && job.targets[i - 1].to === from ? job.targets[i - 1].pieces.at(-1) : undefined
@@ -166,17 +205,36 @@ async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise
         const last = target.pieces[target.pieces.length - 1]
         if (isSmall) trail.next = last.startBytes + last.lengthBytes
       }
-      let at = 0
-      for (const piece of target.pieces) {
-        const written = floor.store.write(ctx, piece.startBytes, content, at, piece.lengthBytes)
-        if (written instanceof Promise) await written
-        at += piece.lengthBytes
-      }
+      await put(floor, ctx, target, pends, trail.gathered)
     }
     return job
   } catch (e) {
+    forgetGathered(trail.gathered, fresh(job))
     giveUp(floor, job)
     throw e
+  }
+}
+
+/** Composes a target's bytes and brings them to its pieces. Short ones in one new piece are gathered; units that the file shows already are written under its lock. */
+async function put(floor: Floor, ctx: Context, target: Target, pends: readonly Pending[], gathered: Gathered): Promise<void> {
+  const { from, to, pieces } = target
+  if (!target.inPlace && pieces.length === 1 && to - from <= GATHER_BYTES) {
+    const { startBytes } = pieces[0]
+    if (startBytes !== gathered.start + gathered.length || gathered.length + to - from > GATHER_BYTES) await writeGathered(floor, ctx, gathered)
+    if (gathered.length === 0) gathered.start = startBytes
+    const composing = compose(floor, ctx, target, pends, gathered.bytes, gathered.length)
+    if (composing instanceof Promise) await composing
+    gathered.length += to - from
+    return
+  }
+  const bytes = new Uint8Array(to - from)
+  const composing = compose(floor, ctx, target, pends, bytes, 0)
+  if (composing instanceof Promise) await composing
+  let at = 0
+  for (const piece of pieces) {
+    const written = floor.store.write(ctx, piece.startBytes, bytes, at, piece.lengthBytes)
+    if (written instanceof Promise) await written
+    at += piece.lengthBytes
   }
 }
 
@@ -188,35 +246,83 @@ function giveUp(floor: Floor, job: Job): void {
   job.file.loggedSinceMs = floor.clock.monotonicMs() // not at once again
 }
 
-/** Under the file's lock, after the sync: rows become extents. */
-async function settle(floor: Floor, pass: Pass, job: Job): Promise<void> {
+/** Under the file's lock, after the sync: rows become extents. Undefined: what was written is worth nothing any more. */
+function settling(floor: Floor, job: Job): Change | undefined {
   const { file, ref, pends, targets } = job
-  if (file.cuts !== job.cuts) return giveUp(floor, job)
-  const left = file.map
-  try {
-    await commit(floor, pass.ctx, file, { effects: { touch: undefined, killSuidgid: false }, ref, pieces: fresh(job), lentBytes: job.lent }, (editor, tx, _ref, before) => {
-      for (const { from, to, birth, under, inPlace, pieces } of targets) {
-        if (inPlace && !under!.unwritten) continue
-        if (inPlace) editor.liftExtents(from, to)
-        else editor.dropExtents(tx, from, to, birth)
-        let off = from
-        for (const piece of pieces) {
-          editor.addExtent(off, piece, birth, false)
-          off += piece.lengthBytes
-        }
-      }
-      for (const p of pends) {
-        const now = left.pends[firstBehind(left.pends, p.off)]
-        if (now === p) editor.settlePending(tx, p, newestBirth(targets, p))
-      }
-      return { sizeBytes: before.sizeBytes, keepInline: true }
-    })
-    for (const p of pends) floor.flushedBytes += p.len
-    file.loggedSinceMs = file.logged === 0 ? Infinity : floor.clock.monotonicMs()
-  } catch (e) {
-    if (job.lent !== 0) lend(floor, file, -job.lent)
-    if (!(e instanceof Moved) && !(e instanceof PosixError && e.code === 'ESTALE')) throw e // a snapshot came in between, or the file is gone: next pass
+  if (file.cuts !== job.cuts) {
+    giveUp(floor, job)
+    return undefined
   }
+  const left = file.map
+  return new Change(floor, file, { effects: NO_TOUCH, ref, pieces: fresh(job), lentBytes: job.lent }, (editor, tx, _ref, before) => {
+    for (const { from, to, birth, under, inPlace, pieces } of targets) {
+      if (inPlace && !under!.unwritten) continue
+      if (inPlace) editor.liftExtents(from, to)
+      else editor.dropExtents(tx, from, to, birth)
+      let off = from
+      for (const piece of pieces) {
+        editor.addExtent(off, piece, birth, false)
+        off += piece.lengthBytes
+      }
+    }
+    for (const p of pends) {
+      const now = left.pends[firstBehind(left.pends, p.off)]
+      if (now === p) editor.settlePending(tx, p, newestBirth(targets, p))
+    }
+    return { sizeBytes: before.sizeBytes, keepInline: true }
+  })
+}
+
+/** The same for several files; answers the first failure that is one. */
+async function settleAll(floor: Floor, pass: Pass, jobs: readonly Job[]): Promise<unknown> {
+  const settled: Job[] = []
+  const changes: Change[] = []
+  for (const job of jobs) {
+    const change = settling(floor, job)
+    if (change === undefined) continue
+    settled.push(job)
+    changes.push(change)
+  }
+  let failed: unknown
+  const results = await commitTogether(floor, pass.ctx, changes)
+  for (let i = 0; i < results.length; i++) {
+    const { file, pends, lent } = settled[i]
+    const result = results[i]
+    if (result.status === 'fulfilled') {
+      for (const p of pends) floor.flushedBytes += p.len
+      file.loggedSinceMs = file.logged === 0 ? Infinity : floor.clock.monotonicMs()
+      continue
+    }
+    if (lent !== 0) lend(floor, file, -lent)
+    const e: unknown = result.reason
+    if (!(e instanceof Moved) && !(e instanceof PosixError && e.code === 'ESTALE')) failed ??= e // a snapshot came in between, or the file is gone: next pass
+  }
+  return failed
+}
+
+/** After the sync. Small files go together, as far as nobody has their locks; a file alone waits for its lock. */
+async function settleJobs(floor: Floor, pass: Pass, jobs: readonly Job[]): Promise<unknown> {
+  let failed: unknown
+  for (let i = 0; i < jobs.length;) {
+    const group: Job[] = []
+    let ranges = 0
+    let bytes = 0
+    for (; i < jobs.length && group.length < TOGETHER_FILES; i++) {
+      const job = jobs[i]
+      ranges += job.pends.length + job.targets.length
+      for (const p of job.pends) bytes += p.len
+      if (group.length > 0 && (ranges > TOGETHER_RANGES || bytes > TOGETHER_BYTES)) break
+      if (pass.ready || tryLock(job.file)) group.push(job)
+      else if (group.length > 0) break
+      else failed ??= await withLock(job.file, () => settleAll(floor, pass, [job]))
+    }
+    try {
+      failed ??= await settleAll(floor, pass, group)
+    } finally {
+      if (!pass.ready) for (const { file } of group) unlock(file)
+    }
+  }
+  return failed
 }
 
 /** Of the extents that take the bytes in: a snapshot from before any of them still needs the row. */
@@ -241,7 +347,7 @@ function firstTarget(targets: readonly Target[], off: number): number {
 export async function flush(floor: Floor, pass: Pass, files: readonly File[]): Promise<boolean> {
   const jobs: Job[] = []
   const mine: File[] = []
-  const trail: Trail = { next: undefined }
+  const trail: Trail = { next: undefined, gathered: { bytes: new Uint8Array(GATHER_BYTES), start: 0, length: 0, failed: undefined } }
   let bytes = 0
   let isMore = false
   let failed: unknown
@@ -268,16 +374,14 @@ export async function flush(floor: Floor, pass: Pass, files: readonly File[]): P
     }
     if (jobs.length > 0) {
       try {
+        await writeGathered(floor, pass.ctx, trail.gathered)
+        if (trail.gathered.failed !== undefined) throw trail.gathered.failed
         await syncStore(floor, pass.ctx)
       } catch (e) {
         for (const job of jobs) giveUp(floor, job)
         throw e
       }
-      for (let i = 0; i < jobs.length; i += TOGETHER) {
-        const results = await Promise.allSettled(jobs.slice(i, i + TOGETHER).map((job) =>
-          pass.ready ? settle(floor, pass, job) : withLock(job.file, () => settle(floor, pass, job))))
-        for (const r of results) if (r.status === 'rejected') failed ??= r.reason
-      }
+      failed ??= await settleJobs(floor, pass, jobs)
     }
   } finally {
     for (const file of mine) {

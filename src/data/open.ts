@@ -5,7 +5,7 @@ import type { Store } from '../store/index.js'
 import { holdForSnapshot, whileQuiet } from './changing.js'
 import { changes } from './comparing.js'
 import { LOGGED_MAX_BYTES } from './data.js'
-import type { ChangeContent, Content, ContentEffects, Data, ReadContent, View } from './data.js'
+import type { ChangeContent, ChangeContents, Content, ContentEffects, Data, ReadContent, View } from './data.js'
 import { BACKGROUND, FILE_ENTRIES, makeFloor } from './files.js'
 import { dropHistory } from './forgetting.js'
 import { flatten, lentBytesOf } from './flattening.js'
@@ -13,7 +13,7 @@ import { withOrigin } from './lending.js'
 import { startMerging } from './merging.js'
 import { layout, read, seek } from './reading.js'
 import { restore } from './restoring.js'
-import { punch, reclaimStep, reserve, truncate, zero } from './shaping.js'
+import { punch, reclaimStep, reclaimTogether, reserve, truncate, zero } from './shaping.js'
 import { copy } from './sharing.js'
 import { recover, startBackground, sync, syncAll } from './syncing.js'
 import { settleTimes } from './times.js'
@@ -24,6 +24,7 @@ export interface DataOptions {
   readonly store: Store
   readonly clock: Clock
   readonly changeContent: ChangeContent
+  readonly changeContents: ChangeContents
   readonly readContent: ReadContent
   /** Keeps older versions of Ogee out of the pool, durably, before the first extent is shared. */
   readonly needSharing?: () => Promise<void>
@@ -41,8 +42,8 @@ const FLUSH_BYTES = 8 * 1024 * 1024
 const DIRECT_AFTER_BYTES = 1024 * 1024
 
 export function openData(options: DataOptions): Data {
-  const { engine, store, clock, changeContent, readContent, flushAgeMs = FLUSH_AGE_MS, flushBytes = FLUSH_BYTES, directAfterBytes = DIRECT_AFTER_BYTES } = options
-  const floor = makeFloor(engine, store, clock, changeContent, readContent)
+  const { engine, store, clock, changeContent, changeContents, readContent, flushAgeMs = FLUSH_AGE_MS, flushBytes = FLUSH_BYTES, directAfterBytes = DIRECT_AFTER_BYTES } = options
+  const floor = makeFloor(engine, store, clock, changeContent, changeContents, readContent)
   if (options.needSharing !== undefined) floor.needSharing = options.needSharing
   floor.compose = (own, origin) => withOrigin(floor, own, origin)
   floor.direct = { afterBytes: directAfterBytes, loggedBytes: flushBytes * 2 }
@@ -92,6 +93,7 @@ export function openData(options: DataOptions): Data {
     dropHistory: (ctx, keys) => dropHistory(floor, ctx, keys),
     flush: () => background.flushAll({ ctx: BACKGROUND, ready: false }),
     reclaimStep: (ctx, ino) => reclaimStep(floor, ctx, ino),
+    reclaimTogether: (ctx, inos) => reclaimTogether(floor, ctx, inos),
     recover: (ctx) => recover(floor, ctx),
     dirtyBytes: () => store.status().dirtyBytes,
     status: () => ({ files: floor.files.size, ranges: floor.entries - floor.files.size * FILE_ENTRIES, loggedBytes: floor.loggedBytes, dirtyFiles: floor.dirty.size }),

@@ -10,7 +10,7 @@ import type { Context } from '../sys/index.js'
 import type { Tx } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
-import { commit, exclusively, refOf, untilSettled } from './changing.js'
+import { Change, commit, commitTogether, exclusively, NO_TOUCH, refOf, TOGETHER_FILES, untilSettled } from './changing.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import type { Editor } from './editor.js'
@@ -18,13 +18,16 @@ import { mayOverwrite } from './extents.js'
 import type { Extent } from './extents.js'
 import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
 import type { FileMap } from './filemap.js'
-import { fileOf, forget, loaded, unsynced, withLock } from './files.js'
+import { fileOf, forget, loaded, tryLock, unlock, unsynced, withLock } from './files.js'
 import type { File, Floor } from './files.js'
 import { withoutLent } from './lending.js'
 import { readMap } from './reading.js'
 import { SMALL_FILE_BYTES } from './writing.js'
 
 const RANGES_MAX = 512
+/** Of a file that is freed with others. */
+const FEW_RANGES = 8
+const FEW_BYTES = 4 * 1024 ** 2
 const SLICE_BYTES = 4 * 1024 ** 3
 
 /** The whole change under the file's lock, planned again if a snapshot came in between. */
@@ -322,27 +325,63 @@ export const zero = (floor: Floor, ctx: Context, ino: number, offset: number, le
 
 // ------------------------------------------------------------------------------------------------------------ reclaim
 
+const isBare = ({ map, hasTentativeRow }: File): boolean => map.exts.length === 0 && map.pends.length === 0 && map.origin === undefined && !hasTentativeRow
+
+/** Takes everything from `from` on away. */
+function stripping(floor: Floor, file: File, from: number): Change {
+  file.cuts++
+  return new Change(floor, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
+    editor.dropPending(tx, from, Number.MAX_SAFE_INTEGER)
+    editor.dropExtents(tx, from, Number.MAX_SAFE_INTEGER)
+    if (from === 0) editor.setOrigin(undefined)
+    return { sizeBytes: before.sizeBytes, durableSizeBytes: before.sizeBytes, keepInline: true }
+  })
+}
+
+/** Nothing of it is left. */
+function forgetBare(floor: Floor, file: File): void {
+  if (file.locked || file.flushing) return
+  file.unsyncedSinceMs = Infinity
+  forget(floor, file)
+}
+
 /** One step of freeing a file without links; true when nothing is left. */
 export async function reclaimStep(floor: Floor, ctx: Context, ino: number): Promise<boolean> {
   const file = fileOf(floor, ino)
   const isDone = await withLock(file, async () => {
     if (file.content === undefined) await loaded(floor, file)
     if (file.map.origin !== undefined) withoutLent(floor, file)
-    const { map } = file
-    if (map.exts.length === 0 && map.pends.length === 0 && map.origin === undefined && !file.hasTentativeRow) return true
-    const from = sliceStart(map, 0, Number.MAX_SAFE_INTEGER)
-    file.cuts++
-    await commit(floor, ctx, file, { effects: { touch: undefined, killSuidgid: false } }, (editor, tx, _ref, before) => {
-      editor.dropPending(tx, from, Number.MAX_SAFE_INTEGER)
-      editor.dropExtents(tx, from, Number.MAX_SAFE_INTEGER)
-      if (from === 0) editor.setOrigin(undefined)
-      return { sizeBytes: before.sizeBytes, durableSizeBytes: before.sizeBytes, keepInline: true }
-    })
+    if (isBare(file)) return true
+    await stripping(floor, file, sliceStart(file.map, 0, Number.MAX_SAFE_INTEGER)).run(ctx)
     return file.map.exts.length === 0 && file.map.pends.length === 0
   })
-  if (isDone && !file.locked && !file.flushing) {
-    file.unsyncedSinceMs = Infinity
-    forget(floor, file)
-  }
+  if (isDone) forgetBare(floor, file)
   return isDone
+}
+
+/** The same for files with few ranges, in one transaction; what somebody else is at work on, and what fails, stays. Answers those of which nothing is left. */
+export async function reclaimTogether(floor: Floor, ctx: Context, inos: readonly number[]): Promise<readonly number[]> {
+  const bare: number[] = []
+  for (let i = 0; i < inos.length;) {
+    const files: File[] = []
+    const changes: Change[] = []
+    try {
+      for (; i < inos.length && files.length < TOGETHER_FILES; i++) {
+        const file = fileOf(floor, inos[i])
+        if (!tryLock(file)) continue
+        files.push(file)
+        if (file.content === undefined) await Promise.resolve(loaded(floor, file)).catch(() => undefined) // reclaimStep meets it again
+        if (file.content !== undefined && !isBare(file) && file.map.origin === undefined && file.map.exts.length + file.map.pends.length <= FEW_RANGES && file.content.allocatedBytes <= FEW_BYTES) changes.push(stripping(floor, file, 0))
+      }
+      await commitTogether(floor, ctx, changes)
+    } finally {
+      for (const file of files) unlock(file)
+    }
+    for (const file of files) {
+      if (file.content === undefined || !isBare(file)) continue
+      bare.push(file.ino)
+      forgetBare(floor, file)
+    }
+  }
+  return bare
 }

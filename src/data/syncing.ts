@@ -11,8 +11,8 @@
 import { errnoOf, PosixError } from '../sys/index.js'
 import type { Context, Timer } from '../sys/index.js'
 import { UNIT_BYTES } from '../store/index.js'
-import { commit } from './changing.js'
-import { BACKGROUND, fileOf, loaded, needsWork, withLock } from './files.js'
+import { Change, commit, commitTogether, NO_TOUCH, TOGETHER_FILES } from './changing.js'
+import { BACKGROUND, fileOf, loaded, needsWork, tryLock, unlock, withLock } from './files.js'
 import type { File, Floor } from './files.js'
 import { flush, syncStore } from './flushing.js'
 import type { Pass } from './flushing.js'
@@ -23,37 +23,73 @@ import { settleAll, settleFile } from './times.js'
 const SYNC_AGE_MS = 3500
 const TICK_MS = 500
 const CONFIRM_MAX = 512
-const NO_TOUCH = { touch: undefined, killSuidgid: false } as const
+const FEW_RANGES = 8
 
 // ------------------------------------------------------------------------------------------------------------ confirm
 
-/** Tentative ranges written before `upTo` become extents; the durable size follows, up to `sizeBytes`. */
+/** Under the file's lock: tentative ranges written before `upTo` become extents; the durable size follows, up to `sizeBytes`. Undefined: there is nothing to confirm. */
+function confirming(floor: Floor, file: File, upTo: number, sizeBytes: number): { readonly change: Change; readonly isLast: boolean } | undefined {
+  if (file.content === undefined || !file.hasTentativeRow) return undefined
+  const all = file.map.pends.filter((p) => p.bytes === undefined && p.stamp <= upTo)
+  const some = all.slice(0, CONFIRM_MAX)
+  const isLast = all.length === some.length
+  const change = new Change(floor, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
+    for (const p of some) {
+      editor.settlePending(tx, p, p.birth)
+      if (p.borrowed) editor.liftExtents(p.off, p.off + p.len)
+      else editor.dropExtents(tx, p.off, p.off + p.len, p.birth)
+      editor.addExtent(p.off, { startBytes: p.start, lengthBytes: p.len }, p.birth, false)
+    }
+    let durable = before.durableSizeBytes
+    if (isLast) {
+      durable = Math.max(durable, Math.min(before.sizeBytes, file.placeStamp <= upTo ? before.sizeBytes : sizeBytes))
+      for (const p of editor.map.pends) {
+        if (p.bytes === undefined && p.off + p.len > before.durableSizeBytes) durable = Math.max(before.durableSizeBytes, Math.min(durable, p.off))
+      }
+    }
+    return { sizeBytes: before.sizeBytes, durableSizeBytes: durable, keepInline: true }
+  })
+  return { change, isLast }
+}
+
 async function confirm(floor: Floor, ctx: Context, file: File, upTo: number, sizeBytes: number): Promise<void> {
   for (let isMore = true; isMore;) {
     isMore = await withLock(file, async () => {
-      if (file.content === undefined || !file.hasTentativeRow) return settled(floor, file, upTo)
-      const all = file.map.pends.filter((p) => p.bytes === undefined && p.stamp <= upTo)
-      const some = all.slice(0, CONFIRM_MAX)
-      const last = all.length === some.length
-      await commit(floor, ctx, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
-        for (const p of some) {
-          editor.settlePending(tx, p, p.birth)
-          if (p.borrowed) editor.liftExtents(p.off, p.off + p.len)
-          else editor.dropExtents(tx, p.off, p.off + p.len, p.birth)
-          editor.addExtent(p.off, { startBytes: p.start, lengthBytes: p.len }, p.birth, false)
-        }
-        let durable = before.durableSizeBytes
-        if (last) {
-          durable = Math.max(durable, Math.min(before.sizeBytes, file.placeStamp <= upTo ? before.sizeBytes : sizeBytes))
-          for (const p of editor.map.pends) {
-            if (p.bytes === undefined && p.off + p.len > before.durableSizeBytes) durable = Math.max(before.durableSizeBytes, Math.min(durable, p.off))
-          }
-        }
-        return { sizeBytes: before.sizeBytes, durableSizeBytes: durable, keepInline: true }
-      })
-      return last ? settled(floor, file, upTo) : true
+      const confirmed = confirming(floor, file, upTo, sizeBytes)
+      if (confirmed === undefined) return settled(floor, file, upTo)
+      await confirmed.change.run(ctx)
+      return confirmed.isLast ? settled(floor, file, upTo) : true
     })
   }
+}
+
+/** Files with few tentative ranges together, as far as nobody has their locks; answers the others. */
+async function confirmFew(floor: Floor, ctx: Context, files: readonly File[], upTo: number, sizes: ReadonlyMap<File, number>): Promise<File[]> {
+  const others: File[] = []
+  for (let i = 0; i < files.length;) {
+    const changes: Change[] = []
+    const locked: File[] = []
+    for (; i < files.length && locked.length < TOGETHER_FILES; i++) {
+      const file = files[i]
+      if (file.map.pends.length > FEW_RANGES || !tryLock(file)) {
+        others.push(file)
+        continue
+      }
+      locked.push(file)
+      const confirmed = confirming(floor, file, upTo, sizes.get(file)!)
+      if (confirmed !== undefined) changes.push(confirmed.change)
+    }
+    try {
+      const failed = (await commitTogether(floor, ctx, changes)).some(({ status }) => status === 'rejected')
+      for (const file of locked) {
+        if (failed) others.push(file)
+        else settled(floor, file, upTo)
+      }
+    } finally {
+      for (const file of locked) unlock(file)
+    }
+  }
+  return others
 }
 
 /** Nothing more to confirm for this sync. */
@@ -101,9 +137,10 @@ async function syncMany(floor: Floor, ctx: Context, files: readonly File[]): Pro
   const unsynced = files.filter((f) => f.unsyncedSinceMs < Infinity)
   if (unsynced.length === 0) return
   const upTo = claim(floor)
-  const sizes = unsynced.map((f) => f.content?.sizeBytes ?? 0)
+  const sizes = new Map(unsynced.map((f) => [f, f.content?.sizeBytes ?? 0]))
   if (upTo > floor.syncedStamp) await syncStore(floor, ctx)
-  const results = await Promise.allSettled(unsynced.map((f, i) => confirm(floor, ctx, f, upTo, sizes[i])))
+  const others = await confirmFew(floor, ctx, unsynced, upTo, sizes)
+  const results = await Promise.allSettled(others.map((f) => confirm(floor, ctx, f, upTo, sizes.get(f)!)))
   for (const r of results) if (r.status === 'rejected' && !isGone(r.reason)) throw r.reason
 }
 

@@ -3,7 +3,7 @@
  * inode, its directory's sums, the pool's usage and the change log follow here, in the same commit.
  */
 import { PosixError } from '../sys/index.js'
-import type { ChangeContent, Content, ContentAfter, ContentEffects, FileRef, ReadContent } from '../data/index.js'
+import type { ChangeContent, ChangeContents, Content, ContentAfter, ContentEffects, FileRef, ReadContent } from '../data/index.js'
 import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import { withoutSuidgid } from './attributes.js'
 import { changeDirectory } from './directory.js'
@@ -19,6 +19,9 @@ type Body = (tx: Tx, file: FileRef, content: Content) => MaybePromise<ContentAft
 
 export const changeContent = (engine: Engine): ChangeContent => (ctx, ino, effects, body) =>
   engine.transact(ctx, (tx) => run(changeIn(tx, ino, effects, body)))
+
+export const changeContents = (engine: Engine): ChangeContents => (ctx, effects, changes) =>
+  engine.transact(ctx, (tx) => run(changeAllIn(tx, effects, changes)))
 
 export const readContent = (engine: Engine): ReadContent => (ctx, ino, view) =>
   after(readInode(engine.reader(ctx), ino, view), (inode) => {
@@ -38,6 +41,12 @@ function timesAfter(inode: StoredInode, { touch, since }: ContentEffects): Pick<
     mtimeSec: m ? touch.sec : mtimeSec, mtimeNsec: m ? touch.nsec : mtimeNsec,
     ctimeSec: c ? touch.sec : ctimeSec, ctimeNsec: c ? touch.nsec : ctimeNsec
   }
+}
+
+function* changeAllIn(tx: Tx, effects: ContentEffects, changes: readonly { readonly ino: number; readonly body: Body }[]): Steps<Content[]> {
+  const contents: Content[] = []
+  for (const { ino, body } of changes) contents.push(yield* changeIn(tx, ino, effects, body))
+  return contents
 }
 
 function* changeIn(tx: Tx, ino: number, effects: ContentEffects, body: Body): Steps<Content> {

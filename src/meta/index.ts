@@ -9,7 +9,7 @@ export type { MadeSubvolume } from './subvolumes.js'
 export { openTree } from './tree.js'
 export type { TreeOptions } from './tree.js'
 export { ROOT_INO } from './make.js'
-export { changeContent, readContent } from './content.js' // what the data floor is opened with
+export { changeContent, changeContents, readContent } from './content.js' // what the data floor is opened with
 export { checkPool, checkTree } from './check.js'
 export type { Checked, CheckOptions } from './check.js'
 export { repairTree } from './repair.js'

@@ -15,7 +15,7 @@ import { DamagedError, EngineError, inspectLog, inspectPages, openLmdb, rowName 
 import type { DamagedRow, Engine, LogFindings, Reader } from '../engine/index.js'
 import { inoOf, openData, partOverlaps } from '../data/index.js'
 import type { Finding } from '../data/index.js'
-import { changeContent, checkPool, hasNoLinks, nameHash, openTree, readContent, repairTree } from '../meta/index.js'
+import { changeContent, changeContents, checkPool, hasNoLinks, nameHash, openTree, readContent, repairTree } from '../meta/index.js'
 import type { Checked } from '../meta/index.js'
 import { checkSpaceHeader, openSpace, openUnitsCheck, promiseGroup, repairGroup, repairSpaceHeader, repairUnitsCounter } from '../store/index.js'
 import type { Overlap, WrongGroup } from '../store/index.js'
@@ -365,7 +365,7 @@ async function part(engine: Engine, spacePath: string, overlaps: readonly Overla
 async function recover(engine: Engine, spacePath: string, { clock }: FsckOptions): Promise<void> {
   const store = await openSpace({ engine, path: spacePath, clock })
   try {
-    const data = openData({ engine, store, clock, changeContent: changeContent(engine), readContent: readContent(engine) })
+    const data = openData({ engine, store, clock, changeContent: changeContent(engine), changeContents: changeContents(engine), readContent: readContent(engine) })
     await data.recover(rootContext)
     await data.close()
   } finally {

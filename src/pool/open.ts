@@ -12,7 +12,7 @@ import { DamagedError, EngineError, openLmdb, rowName } from '../engine/index.js
 import type { DamagedRow, Engine, LogIo } from '../engine/index.js'
 import { openData } from '../data/index.js'
 import type { Data } from '../data/index.js'
-import { changeContent, openTree, readContent } from '../meta/index.js'
+import { changeContent, changeContents, openTree, readContent } from '../meta/index.js'
 import { deviceBytes, formatSpace, GROUP_BYTES, HOST_RESERVE_BYTES, openSpace } from '../store/index.js'
 import type { SpaceIo, Store } from '../store/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
@@ -205,7 +205,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     closers.push(() => space.close())
     const store = withinHost(space, folder, clock)
     const tree = openTree({ hashKey: found.nameKey, engine })
-    const data = openData({ engine, store, clock, changeContent: changeContent(engine), readContent: readContent(engine), directAfterBytes: options.seams?.directAfterBytes, needSharing: () => superblock.need(FEATURE.shared) })
+    const data = openData({ engine, store, clock, changeContent: changeContent(engine), changeContents: changeContents(engine), readContent: readContent(engine), directAfterBytes: options.seams?.directAfterBytes, needSharing: () => superblock.need(FEATURE.shared) })
     closers.push(() => data.close())
     await data.recover(backgroundContext())
     let sweeps: Snapshots | undefined

@@ -82,11 +82,13 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
     if (orphan !== undefined && !openNodes.has(ino) && !isHeld(ino, orphan)) reclaimable(ino)
   }
 
-  /** Bytes first, one inode after the other; then all of these inodes go in one transaction. */
+  /** Bytes first, those of small files together, of others one after the other; then all of these inodes go in one transaction. */
   const reclaim = async (batch: readonly Orphan[]): Promise<void> => {
+    const bare = new Set(await data.reclaimTogether(ctx, batch.map(({ ino }) => ino).filter((ino) => !stuck.has(ino))))
     const empty: Orphan[] = []
     for (const orphan of batch) {
-      if (!stuck.has(orphan.ino) && await freeBytes(orphan.ino)) empty.push(orphan)
+      if (stuck.has(orphan.ino)) continue
+      if (bare.has(orphan.ino) || await freeBytes(orphan.ino)) empty.push(orphan)
     }
     if (empty.length === 0 || stopped.cancelled) return
     const released = await engine.transact(ctx, async (tx) => {

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
 import type { Engine, MemoryServer, Row, Tx } from '../../src/engine/index.js'
 import { birthOf, checkData, decodePast, NOW, openData, pastAt, putOrigin, retire } from '../../src/data/index.js'
-import type { ChangeContent, Content, Data, DataOptions, FileRef, ReadContent } from '../../src/data/index.js'
+import type { ChangeContent, ChangeContents, Content, ContentAfter, Data, DataOptions, FileRef, ReadContent } from '../../src/data/index.js'
 import { formatSpace, GROUP_BYTES, openSpace } from '../../src/store/index.js'
 import type { Store } from '../../src/store/index.js'
 import { get64, manualClock, PosixError, rootContext as ctx, seededRandom, set64, viewOf } from '../../src/sys/index.js'
@@ -111,7 +111,7 @@ export const domainOf = async (r: { get: Tx['get'] }): Promise<{ epoch: number; 
 
 async function openFloors(w: World, options: WorldOptions): Promise<void> {
   w.store = await openSpace({ engine: w.engine, path: 'space', clock: w.clock, io: w.disk })
-  const changeContent: ChangeContent = (c, ino, _effects, body) => w.engine.transact(c, async (tx) => {
+  const changeIn = async (tx: Tx, ino: number, body: Parameters<ChangeContent>[3]): Promise<ContentAfter> => {
     const domain = await domainOf(tx)
     const row = await tx.get(inodeKey(ino))
     if (row === undefined) throw new PosixError('ESTALE')
@@ -121,6 +121,12 @@ async function openFloors(w: World, options: WorldOptions): Promise<void> {
     retire(tx, inodeKey(ino), birthOf(row.bytes), row.bytes, domain)
     tx.put(inodeKey(ino), encodeInode(domain.epoch, after), after)
     return after
+  }
+  const changeContent: ChangeContent = (c, ino, _effects, body) => w.engine.transact(c, (tx) => changeIn(tx, ino, body))
+  const changeContents: ChangeContents = (c, _effects, changes) => w.engine.transact(c, async (tx) => {
+    const contents: ContentAfter[] = []
+    for (const { ino, body } of changes) contents.push(await changeIn(tx, ino, body))
+    return contents
   })
   const readContent: ReadContent = (c, ino, view) => {
     const row = w.engine.reader(c).get(inodeKey(ino))
@@ -132,7 +138,7 @@ async function openFloors(w: World, options: WorldOptions): Promise<void> {
     return decodeInode(past.bytes)
   }
   w.readContent = readContent
-  w.data = openData({ engine: w.engine, store: w.store, clock: w.clock, changeContent, readContent, ...options.data })
+  w.data = openData({ engine: w.engine, store: w.store, clock: w.clock, changeContent, changeContents, readContent, ...options.data })
   await w.data.recover(ctx)
 }
 

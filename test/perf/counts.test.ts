@@ -67,6 +67,23 @@ describe('an operation costs', () => {
     }), { ...nothing, requests: 9, commits: 5, logWrites: 5, logBytes: 4096 + 5 * 400 })
   })
 
+  test('the flush of 64 small files: two writes of the space, one sync of it, two commits; freeing them two more, and one for their inodes', async () => {
+    await rig.flush()
+    const names = Array.from({ length: 64 }, name)
+    const files: number[] = []
+    for (const called of names) {
+      files.push(await make(called))
+      await ask(r.WRITE, files.at(-1)!, r.writeBody(0, 2100))
+    }
+    const flushed = await rig.count(rig.flush)
+    check(flushed, { requests: 0, commits: 2, spaceReads: 0, spaceWrites: 2, spaceSyncs: 1, logBytes: 64 * 160 })
+    for (let i = 0; i < 64; i++) {
+      await ask(r.UNLINK, dir, r.named(names[i]))
+      await rig.ask(r.FORGET, files[i], r.forgetBody)
+    }
+    check(await rig.count(rig.reclaim), { requests: 0, commits: 3, spaceReads: 0, spaceWrites: 0, spaceSyncs: 0, logBytes: 64 * 400 })
+  })
+
   test('mkdir, rename, unlink, rmdir: one commit and one write each', async () => {
     const [a, b, c] = [name(), name(), name()]
     check(await rig.count(async () => void (await ask(r.MKDIR, dir, r.mkdirBody(a)))), { ...nothing, requests: 1, commits: 1, logWrites: 1, logBytes: 550 })

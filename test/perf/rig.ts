@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Data } from '../../src/data/index.js'
 import { systemIo } from '../../src/engine/index.js'
 import type { Engine, LogIo } from '../../src/engine/index.js'
 import { Session } from '../../src/fuse/index.js'
@@ -41,6 +42,9 @@ export interface Rig {
   askTogether(requests: ReadonlyArray<readonly [opcode: number, node: number, body: Buffer]>): Promise<number>
   /** The same request again and again, answered in the tick: no promise, no buffer. */
   repeat(opcode: number, node: number, body: Buffer, times: number, errno?: number): void
+  /** Logged bytes go to the store; what nobody holds any more is freed. */
+  flush(): Promise<void>
+  reclaim(): Promise<void>
   close(): Promise<void>
 }
 
@@ -65,9 +69,11 @@ export async function openRig(): Promise<Rig> {
   })
   const spaceIo: SpaceIo = { create: (...args) => counted(hostIo.create(...args)), open: (...args) => counted(hostIo.open(...args)) }
   let engine: Engine | undefined
+  let data: Data | undefined
+  let vfs: { settle(): Promise<void> } | undefined
   const clock = manualClock()
   const pool = await openPool(folder, { clock, random: systemRandom, note: () => undefined, vfs: { isHeld: (node) => session.lookups.count(node) > 0 },
-    seams: { logIo, spaceIo, opened: (floors) => { engine = floors.engine } } })
+    seams: { logIo, spaceIo, opened: (floors) => { ({ engine, data, vfs } = floors) } } })
 
   let replies = 0
   let error = 0
@@ -147,6 +153,11 @@ export async function openRig(): Promise<Rig> {
       assert.equal(replies, want, 'answered in the tick')
       assert.equal(Math.abs(error), errno)
     },
+    flush: () => data!.flush(),
+    async reclaim() {
+      await clock.advanceAsync(50)
+      await vfs!.settle()
+    },
     async close() {
       await session.close()
       await pool.close()
@@ -178,6 +189,7 @@ export const renameBody = (name: string, newParent: number, newName: string): Bu
 }
 export const getattrBody = Buffer.alloc(16)
 export const getxattrBody = (name: string): Buffer => Buffer.concat([Buffer.alloc(8), cString(name)])
+export const forgetBody = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0])
 export const fsyncBody = Buffer.alloc(16)
 export const readBody = (offset: number, size: number): Buffer => {
   const body = Buffer.alloc(40)

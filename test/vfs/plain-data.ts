@@ -188,6 +188,7 @@ export function openPlainData(engine: Engine, files: PlainFiles = new Map()): Pl
       for (const unit of [...bytes.held].slice(0, 64)) bytes.held.delete(unit)
       return false
     },
+    reclaimTogether: () => Promise.resolve([]),
     recover: () => Promise.resolve(),
     dirtyBytes: () => 0,
     close: () => Promise.resolve(),
