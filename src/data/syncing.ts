@@ -10,6 +10,8 @@
  */
 import { errnoOf, PosixError } from '../sys/index.js'
 import type { Context, Timer } from '../sys/index.js'
+import { DamagedError } from '../engine/index.js'
+import type { Key } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import { Change, commit, commitTogether, NO_TOUCH, TOGETHER_FILES } from './changing.js'
 import { BACKGROUND, fileOf, loaded, needsWork, tryLock, unlock, withLock } from './files.js'
@@ -316,18 +318,27 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
 // ------------------------------------------------------------------------------------------------------------ recover
 
 /** Inodes with rows of a kind; skips from inode to inode. */
-async function inosOf(floor: Floor, kind: string): Promise<number[]> {
+async function inosOf(floor: Floor, kind: string, from: Key = kind, to: Key = String.fromCharCode(kind.charCodeAt(0) + 1)): Promise<number[]> {
   const reader = floor.engine.reader(BACKGROUND)
   const inos: number[] = []
-  const to = String.fromCharCode(kind.charCodeAt(0) + 1)
-  for (let from = kind; ;) {
-    const rows = await reader.scan({ from, to, limit: 1 })
-    if (rows.length === 0) return inos
-    const ino = inoOf(rows[0].key)
+  for (;;) {
+    let ino: number
+    try {
+      const rows = await reader.scan({ from, to, limit: 1 })
+      if (rows.length === 0) return inos
+      ino = inoOf(rows[0].key)
+    } catch (e) {
+      if (!(e instanceof DamagedError) || e.key === undefined || !e.key.startsWith(kind)) throw e
+      ino = inoOf(e.key) // that it has rows is all that is asked; others may lie before it
+      inos.push(...await inosOf(floor, kind, from, rowsFrom(kind, ino)))
+    }
     inos.push(ino)
     from = rowsFrom(kind, ino + 1)
   }
 }
+
+/** The file alone cannot be read: whoever needs it gets EIO, and all others are served. */
+const isSpoilt = ({ engine, store }: Floor, e: unknown): boolean => e instanceof PosixError && e.code === 'EIO' && engine.status().failed === undefined && store.status().failed === undefined
 
 export async function recover(floor: Floor, ctx: Context): Promise<void> {
   const { clean, sameBoot } = floor.engine.recovery
@@ -337,7 +348,7 @@ export async function recover(floor: Floor, ctx: Context): Promise<void> {
     for (const ino of await inosOf(floor, kind)) {
       const loading = loaded(floor, fileOf(floor, ino))
       if (loading !== undefined) await loading.catch((e: unknown) => {
-        if (!isGone(e)) throw e
+        if (!isGone(e) && !isSpoilt(floor, e)) throw e
       })
     }
   }
@@ -358,6 +369,6 @@ async function dropTentative(floor: Floor, ctx: Context, ino: number): Promise<v
     file.unsyncedSinceMs = Infinity
     if (!needsWork(file)) floor.dirty.delete(file)
   }).catch((e: unknown) => {
-    if (!isGone(e)) throw e
+    if (!isGone(e) && !isSpoilt(floor, e)) throw e
   })
 }

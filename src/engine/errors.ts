@@ -27,8 +27,12 @@ export class EngineError extends Error {
 
 /** A row whose checksum is wrong: EIO for whoever needs it, and a sentence for whoever opens the pool. */
 export class DamagedError extends PosixError {
-  constructor(what: string) {
+  /** Of the row; undefined: nobody knows which. */
+  readonly key: string | undefined
+
+  constructor(what: string, key?: string) {
     super('EIO', `${what}: run ogee fsck on the pool.`)
     this.name = 'DamagedError'
+    this.key = key
   }
 }

@@ -10,7 +10,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { openLmdb } from '../../src/engine/index.js'
 import type { Tx } from '../../src/engine/index.js'
-import { decodeExtent, encodeExtent, extentKey, rowsFrom as dataRows } from '../../src/data/rows.js'
+import { decodeExtent, encodeExtent, encodePending, extentKey, pendingKey, rowsFrom as dataRows } from '../../src/data/rows.js'
 import { encodeShare, shareKey } from '../../src/data/shares.js'
 import { nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
@@ -335,6 +335,37 @@ describe('fsck of damaged files', () => {
     await pool.close()
     const gone = await openPool(folder, { ...parts, vfs: {}, note: () => undefined, damaged: () => undefined })
     await gone.close()
+    const last = await fsck(folder, true)
+    assert.deepEqual([last.left, (await fsck(folder)).said], [0, []], JSON.stringify(last))
+  })
+  test('pending bytes that are damaged keep no pool from being opened', { timeout: 60_000 }, async () => {
+    const folder = copy()
+    const held = Buffer.alloc(5000, 'held')
+    const lost = Buffer.alloc(5000, 'lost')
+    await damage(folder, async (tx) => {
+      for (const [ino, bytes] of [[made.deep, lost], [made.large, held]] as const) tx.put(pendingKey(ino, 0), encodePending({ off: 0, len: bytes.length, birth: 1, bytes, wholeRow: false, start: -1, borrowed: false, stamp: 0 }))
+      tx.put(extentKey(made.named, 0), Buffer.from([9])) // and one whose rows cannot be read though their checksums are right
+      tx.put(pendingKey(made.named, 0), encodePending({ off: 0, len: held.length, birth: 1, bytes: held, wholeRow: false, start: -1, borrowed: false, stamp: 0 }))
+    })
+    const file = join(folder, 'meta', 'data.mdb')
+    const rows = readFileSync(file)
+    let spoilt = 0
+    for (let at = rows.indexOf(lost); at >= 0; at = rows.indexOf(lost, at + 1), spoilt++) scribble(file, at + 1000, Buffer.from('x'))
+    assert.ok(spoilt > 0)
+    for (const repair of [false, true]) {
+      await fsck(folder, repair)
+      const pool = await openPool(folder, { ...parts, vfs: {}, note: () => undefined, damaged: () => undefined })
+      const bytes = Buffer.alloc(LARGE.length)
+      assert.equal(await pool.vfs.read(ctx, made.large, 0, 0, bytes.length, bytes, 0), bytes.length)
+      assert.ok(bytes.subarray(0, 5000).equals(held) && bytes.subarray(5000).equals(LARGE.subarray(5000)))
+      for (const ino of [made.deep, made.named]) await assert.rejects(async () => pool.vfs.read(ctx, ino, 0, 0, 4096, Buffer.alloc(4096), 0), (e) => e instanceof Error && 'code' in e && e.code === 'EIO')
+      if (repair) {
+        await pool.vfs.unlink(ctx, made.sub, 'deep')
+        await pool.vfs.unlink(ctx, made.dir, 'named')
+        await pool.vfs.unlink(ctx, ROOT_NODE, 'alias')
+      }
+      await pool.close()
+    }
     const last = await fsck(folder, true)
     assert.deepEqual([last.left, (await fsck(folder)).said], [0, []], JSON.stringify(last))
   })

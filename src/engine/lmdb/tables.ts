@@ -185,7 +185,7 @@ export function openTables(path: string, purpose: 'make' | 'read' | 'write', onD
       if (table === 'events' || table === 'answers') skipped.push(row)
       return -1
     }
-    throw new DamagedError(`In ${path}, ${rowName(row)} is damaged`)
+    throw new DamagedError(`In ${path}, ${rowName(row)} is damaged`, table === 'rows' ? key : undefined)
   }
 
   /** What LMDB reads of its file, and says of pages that lead nowhere. */
