@@ -206,6 +206,7 @@ export async function closeAndOpen(w: World, options: WorldOptions = {}): Promis
 export async function die(w: World, options: WorldOptions = {}): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve))
   w.clock = manualClock()
+  w.durable = w.journal.length // the next opening syncs the log before it answers for what it replayed
   openEngine(w, options, { clean: false, sameBoot: true })
   await openFloors(w, options)
 }
