@@ -21,7 +21,7 @@ const floors: readonly (readonly string[])[] = [
   ['store'],
   ['data'],
   ['meta'],
-  ['feed', 'snapshot', 'volume'],
+  ['feed', 'snapshot', 'trash', 'volume'],
   ['vfs'],
   ['pool'],
   ['nbd', 'fuse', 'http'],

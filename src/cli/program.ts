@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
   snapshot: async () => (await import('./commands/snapshot.js')).addSnapshot,
   subvolume: async () => (await import('./commands/subvolume.js')).addSubvolume,
   clone: async () => (await import('./commands/clone.js')).addClone,
+  trash: async () => (await import('./commands/trash.js')).addTrash,
   export: async () => (await import('./commands/export.js')).addExport,
   import: async () => (await import('./commands/export.js')).addImport,
   volume: async () => (await import('./commands/volume.js')).addVolume,

@@ -267,6 +267,7 @@ export const commit = (floor: Floor, ctx: Context, file: File, planned: Planned,
 
 /** Nothing but where bytes lie. */
 export const NO_TOUCH: ContentEffects = { touch: undefined, killSuidgid: false }
+export const RECLAIM: ContentEffects = { ...NO_TOUCH, isReclaim: true }
 
 /** Files in one transaction: a body cannot be interrupted. */
 export const TOGETHER_FILES = 32
@@ -277,11 +278,11 @@ export const TOGETHER_BYTES = 512 * 1024
  * Changes of several files that touch no times, each under its file's lock, in one transaction; if that cannot be (a file is gone, a snapshot
  * came in between), each in its own. Answers as Promise.allSettled does.
  */
-export async function commitTogether(floor: Floor, ctx: Context, changes: readonly Change[]): Promise<PromiseSettledResult<Content>[]> {
+export async function commitTogether(floor: Floor, ctx: Context, changes: readonly Change[], effects = NO_TOUCH): Promise<PromiseSettledResult<Content>[]> {
   if (changes.length > 1) {
     let contents: readonly Content[] | undefined
     try {
-      contents = await floor.changeContents(ctx, NO_TOUCH, changes)
+      contents = await floor.changeContents(ctx, effects, changes)
     } catch {
       for (const change of changes) change.withdraw() // whose fault it was tells when each goes alone
     }

@@ -64,6 +64,8 @@ export interface ContentEffects {
   readonly killSuidgid: boolean
   /** Bytes over bytes that lie in the store go there at once, also small ones that an fsync follows: what a disk does. */
   readonly inPlace?: boolean
+  /** The bytes of a file without links go: snapshots taken since it lost them show nothing of it. */
+  readonly isReclaim?: true
 }
 
 /** The time of a write that changed bytes only (times.ts), and the one that the inode has if nobody changed it since. */

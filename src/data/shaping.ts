@@ -10,7 +10,7 @@ import type { Context } from '../sys/index.js'
 import type { Tx } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
-import { Change, commit, commitTogether, exclusively, NO_TOUCH, refOf, TOGETHER_FILES, untilSettled } from './changing.js'
+import { Change, commit, commitTogether, exclusively, RECLAIM, refOf, TOGETHER_FILES, untilSettled } from './changing.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import type { Editor } from './editor.js'
@@ -330,7 +330,7 @@ const isBare = ({ map, hasTentativeRow }: File): boolean => map.exts.length === 
 /** Takes everything from `from` on away. */
 function stripping(floor: Floor, file: File, from: number): Change {
   file.cuts++
-  return new Change(floor, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
+  return new Change(floor, file, { effects: RECLAIM }, (editor, tx, _ref, before) => {
     editor.dropPending(tx, from, Number.MAX_SAFE_INTEGER)
     editor.dropExtents(tx, from, Number.MAX_SAFE_INTEGER)
     if (from === 0) editor.setOrigin(undefined)
@@ -373,7 +373,7 @@ export async function reclaimTogether(floor: Floor, ctx: Context, inos: readonly
         if (file.content === undefined) await Promise.resolve(loaded(floor, file)).catch(() => undefined) // reclaimStep meets it again
         if (file.content !== undefined && !isBare(file) && file.map.origin === undefined && file.map.exts.length + file.map.pends.length <= FEW_RANGES && file.content.allocatedBytes <= FEW_BYTES) changes.push(stripping(floor, file, 0))
       }
-      await commitTogether(floor, ctx, changes)
+      await commitTogether(floor, ctx, changes, RECLAIM)
     } finally {
       for (const file of files) unlock(file)
     }

@@ -3,7 +3,7 @@
  *   1. Every entry leads to an inode of its type in the same domain (but a subvolume, which is the root of its own); a chain of ties has no gap and no tombstone at its end.
  *   2. An inode's links are its home and its reverse links, each of them an entry that leads back; nlink is their number.
  *   3. A directory's counters are its entries, subdirectories and what its children charge it with; every directory is below the root.
- *   4. An inode without links is on a session's list, and what is there without a name is not on it with links.
+ *   4. An inode without links is on a session's list or in the trash, once, and none with links is; sums of a trash are those of its rows.
  *   5. Rows of every kind belong to inodes that are there; the flags of an inode tell of its ACLs.
  *   6. The pool's usage is what its inodes add up to; the next inode number is above all that are used; domains and snapshots are in order.
  *   7. A volume's row leads to an inode with one link, no home and a domain of its own; no other inode with links is without a home.
@@ -28,10 +28,10 @@ import type { Fingerprints } from './fingerprints.js'
 import type { NameHash, Place } from './hash.js'
 import { isDirectory, isRegular, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { domainKey, firstNumber, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom, sweepKey, VOLUMES_FROM, volumeName } from './keys.js'
+import { domainKey, firstNumber, isTrashedName, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom, sweepKey, TRASH_SUMS_END, TRASH_SUMS_FROM, trashFrom, trashIno, trashSumsDomain, VOLUMES_FROM, volumeName } from './keys.js'
 import { ROOT_INO } from './make.js'
 import { dentryAt, readInode } from './read.js'
-import { decodeNextIno, decodeSnapshot, decodeVolume, domainOfRow, orphanKind } from './rows.js'
+import { decodeNextIno, decodeRemoved, decodeSnapshot, decodeVolume, domainOfRow, orphanKind } from './rows.js'
 import type { Dentry, Domain } from './rows.js'
 import { findSuspects } from './suspects.js'
 import { CAPABILITY, chargedBytes, isHome } from './write.js'
@@ -40,6 +40,7 @@ import { walkOwners } from './walk.js'
 import type { Visitor } from './walk.js'
 
 const LAST = 2 ** 53 - 1
+const DOMAINS_MAX = 1_000_000
 const DEPTH_LIMIT = 1_000_000 // of directories; more is a cycle
 
 export interface CheckOptions {
@@ -88,6 +89,7 @@ export async function checkPool(r: Reader, options: CheckOptions): Promise<Check
     const more = orphans.advance()
     if (more instanceof Promise) await more
   }
+  await checkTrash(r, found, prints, domains)
   const pass = firstPass(r, options, prints, domains, volumes, file)
   await walkOwners(r, pass.visitor, 'nothing')
   const { inodes, bytes, directories, highest } = pass.sums()
@@ -317,6 +319,34 @@ async function walkUp(r: Reader, dir: StoredInode, found: Found): Promise<void> 
   }
 }
 
+async function checkTrash(r: Reader, found: Found, prints: Fingerprints, domains: ReadonlyMap<number, Domain>): Promise<void> {
+  const sums = new Map<number, number[]>()
+  for (const { domain, trashKeepSec } of domains.values()) if (trashKeepSec > 0) sums.set(domain, [0, 0])
+  const rows = await streamRows(r, trashFrom(0), trashFrom(LAST))
+  while (rows.key !== undefined) {
+    const domain = firstNumber(rows.key)
+    if (!isTrashedName(rows.key)) prints.orphan(1, trashIno(rows.key))
+    const sum = sums.get(domain) ?? [0, 0]
+    try {
+      const { sizeBytes } = decodeRemoved(rows.key, rows.row.bytes)
+      sums.set(domain, [sum[0] + 1, sum[1] + sizeBytes])
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      found({ ino: trashIno(rows.key), what: 'is in the trash by a row that cannot be read', kind: 'list' })
+    }
+    const more = rows.advance()
+    if (more instanceof Promise) await more
+  }
+  for (const { key, row } of await r.scan({ from: TRASH_SUMS_FROM, to: TRASH_SUMS_END, limit: DOMAINS_MAX })) {
+    const domain = trashSumsDomain(key)
+    const says = row.decoded as readonly number[]
+    const has = sums.get(domain) ?? [0, 0]
+    sums.delete(domain)
+    if (says[0] !== has[0] || says[1] !== has[1]) found({ ino: 0, what: `the trash of domain ${domain} says ${says[0]} things of ${says[1]} bytes, and holds ${has.join(' of ')}`, kind: 'list' })
+  }
+  for (const domain of sums.keys()) found({ ino: 0, what: `the trash of domain ${domain} has no sums`, kind: 'list' })
+}
+
 async function readDomains(r: Reader, found: Found): Promise<Map<number, Domain>> {
   const domains = new Map<number, Domain>()
   const rows = await streamRows(r, domainKey(0), domainKey(LAST))
@@ -418,7 +448,7 @@ async function checkNextIno(r: Reader, highest: number, found: Found): Promise<v
 }
 
 /** First bytes of keys that somebody knows. */
-const KINDS = 'ACDEFGHIJKLMNOPRSTUVWXZBbu'
+const KINDS = 'ABCDEFGHIJKLMNOPQRSTUVWXZbu'
 
 async function checkKinds(r: Reader, found: Found): Promise<void> {
   let from = '\u0001'

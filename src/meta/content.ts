@@ -13,7 +13,7 @@ import type { StoredInode } from './inode.js'
 import { readInode } from './read.js'
 import { after, run, wait } from './steps.js'
 import type { Steps } from './steps.js'
-import { addUsage, domainOf, dropCapability, inodeNow, updateInode } from './write.js'
+import { addUsage, domainOf, dropCapability, inodeNow, lastEpochs, updateInode } from './write.js'
 
 type Body = (tx: Tx, file: FileRef, content: Content) => MaybePromise<ContentAfter>
 
@@ -52,7 +52,8 @@ function* changeAllIn(tx: Tx, effects: ContentEffects, changes: readonly { reado
 function* changeIn(tx: Tx, ino: number, effects: ContentEffects, body: Body): Steps<Content> {
   const { touch, killSuidgid } = effects
   const inode = yield* inodeNow(tx, ino)
-  const where = yield* domainOf(tx, inode.domain)
+  const domain = yield* domainOf(tx, inode.domain)
+  const where = effects.isReclaim === true ? lastEpochs(domain, inode) : domain
   const { epoch, newestSnapshot } = where
   const content = yield* wait(body(tx, { ino, epoch, newestSnapshot }, inode))
   addUsage(tx, 0, 0, content.extentsMore)

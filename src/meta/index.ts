@@ -1,8 +1,9 @@
 // src/meta/index.ts: the tree as transactions. Other floors use what is named here.
 export type { DirectoryRow, Inode, MakeArgs, Op, Timespec, Tree, VolumeRow } from './meta.js'
-export type { Domain, Snapshot } from './rows.js'
+export type { Domain, Snapshot, Removed } from './rows.js'
 export type { CloneArgs } from './clone.js'
 export type { Hold } from './holds.js'
+export type { TrashSums } from './trash.js'
 export type { Rollback, Younger } from './rollback.js'
 export type { NamedSnapshot, Sweep } from './snapshot.js'
 export type { MadeSubvolume } from './subvolumes.js'

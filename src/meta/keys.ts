@@ -7,6 +7,7 @@
  *   0x00  ...                                    the engine's own: nobody else writes there
  *   A     (A)                                v   the next inode number that no session's block has
  *   C     (C, 'u')                           c   pool usage: inodes in use, bytes of all files, extents of all files
+ *         (C, 't', domain u64)               c   a domain's trash: things in it, bytes of their files
  *   D     (D, parent u64, place u64)         v   directory entry; place = hash << 7 | tie, 63 bits, the readdir cookie
  *   F     (F, domain u64, origin u64)       v   in a clone of a tree: the inode made of a hard-linked one, while names of it are to be found
  *   G     (G, ino u64)                       c   directory: entries (the guard), subdirectories, times, sums; directory.ts
@@ -17,6 +18,8 @@
  *   M     (M, domain u64)                    v   domain: its epoch and its newest snapshot
  *   N     (N, domain u64, name)              v   snapshot
  *   O     (O, session u64, ino u64)          v   inode without links that a session still holds (open-unlinked, unnamed)
+ *   Q     (Q, domain u64, s u64, ns u32, ino u64) v  in the trash since then: where it was
+ *         (..., 0x01, parent u64, place u64) v   the same of one of several names: the inode has others, or lost them later
  *   R     (R, ino u64, parent u64, place u64) v  reverse link: one per link of a file but its home, which the inode names
  *   S     (S)                                v   the pool's: second copy of its superblock, pool/superblock.ts
  *   U     (U, domain u64)                    v   the domain is being rolled back to an epoch
@@ -40,6 +43,7 @@ const XATTR = 0x58 // X
 const DOMAIN = 0x4d // M
 const SNAPSHOT = 0x4e // N
 const ORPHAN = 0x4f // O
+const TRASH = 0x51 // Q
 const SWEEP = 0x57 // W
 const ROLLBACK = 0x55 // U
 const HOLD = 0x4b // K
@@ -95,6 +99,13 @@ export const xattrKey = (ino: number, name: string): Key => numbered(XATTR, ino)
 export const xattrsFrom = (ino: number): Key => numbered(XATTR, ino)
 export const dentriesFrom = (parent: number): Key => numbered(DENTRY, parent)
 export const linksFrom = (ino: number): Key => numbered(LINK, ino)
+/** A domain's trash lies from here to trashFrom(domain + 1), in the order of time. */
+export const trashFrom = (domain: number): Key => numbered(TRASH, domain)
+const TRASH_SUMS = 'Ct'
+export const trashSumsKey = (domain: number): Key => TRASH_SUMS + be64(domain)
+export const TRASH_SUMS_FROM: Key = TRASH_SUMS
+export const TRASH_SUMS_END: Key = 'Cu'
+export const trashSumsDomain = (key: Key): number => u64At(key, TRASH_SUMS.length)
 export const orphansFrom = (session: number): Key => numbered(ORPHAN, session)
 
 export function dentryKey(parent: number, high: number, low: number): Key {
@@ -119,6 +130,7 @@ export const holdsFrom = (origin: number): Key => numbered(HOLD, origin)
 export const clonedKey = (domain: number, origin: number): Key => numbered(CLONED, domain) + be64(origin)
 export const clonedFrom = (domain: number): Key => numbered(CLONED, domain)
 export const unfoundKey = (ino: number): Key => numbered(UNFOUND, ino)
+export const trashKey = (domain: number, { sec, nsec }: { readonly sec: number; readonly nsec: number }, ino: number): Key => numbered(TRASH, domain) + be64(sec) + be64(nsec).slice(4) + be64(ino)
 export const orphanKey = (session: number, ino: number): Key => numbered(ORPHAN, session) + be64(ino)
 
 // Reading keys back: scans and fsck.
@@ -136,5 +148,12 @@ export const secondNumber = (key: Key): number => u64At(key, 9)
 export const thirdNumber = (key: Key): number => u64At(key, 17)
 export const placeHigh = (key: Key): number => u32At(key, key.length - 8)
 export const placeLow = (key: Key): number => u32At(key, key.length - 4)
+const A_NAME = '\u0001'
+export const trashNameKey = (domain: number, at: { readonly sec: number; readonly nsec: number }, ino: number, parent: number, place: Place): Key =>
+  trashKey(domain, at, ino) + A_NAME + be64(parent) + placeBytes(place)
+/** What the key of something in the trash says besides its domain. */
+export const trashTime = (key: Key): { readonly sec: number; readonly nsec: number } => ({ sec: u64At(key, 9), nsec: u32At(key, 17) })
+export const trashIno = (key: Key): number => u64At(key, 21)
+export const isTrashedName = (key: Key): boolean => key.length > 29
 /** A name after one number: xattrs, snapshots. */
 export const nameBehind = (key: Key): string => key.slice(9)

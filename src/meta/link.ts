@@ -1,5 +1,6 @@
 /** Names that come and go: link(2), unlink(2), rmdir(2). The same cost for 1 byte and 1 TiB: the last name only puts the inode
- *  on the session's open-unlinked list; reclaim frees its bytes later, in small steps, when no session holds it any more. */
+ *  on the session's open-unlinked list; reclaim frees its bytes later, in small steps, when no session holds it any more. Or into the
+ *  trash of its domain (trash.ts). */
 import { assert } from '../sys/index.js'
 import type { Tx } from '../engine/index.js'
 import { checkName, fail, isAppendOnly, isImmutable, mayCreate, mayDelete, walkInto } from './access.js'
@@ -10,12 +11,12 @@ import { isDirectory, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
 import { directoryKey, orphanKey } from './keys.js'
 import type { Inode, Op } from './meta.js'
-import { encodeOrphan, orphanKind, UNLINKED, UNNAMED } from './rows.js'
+import { orphanKind, UNNAMED } from './rows.js'
 import type { Domain } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { demandVisited } from './unvisited.js'
-import { chargeHome, countEntry, domainOf, dropLink, findSlot, inodeNow, inodeOf, placeOf, putDentry, putLink, removeDentry, updateInode } from './write.js'
+import { chargeHome, countEntry, domainOf, dropLink, findSlot, inodeNow, inodeOf, placeOf, putDentry, putLink, removeDentry, updateInode, keepsTrash, putAway } from './write.js'
 
 /** link(2). ENOTDIR, EACCES (search), EEXIST, ENOENT, EACCES, EXDEV, EPERM (append-only, immutable, a directory), ENOENT (no links). */
 export function* link(tx: Tx, hash: NameHash, op: Op, ino: number, parent: number, name: string): Steps<Inode> {
@@ -53,7 +54,7 @@ export function* link(tx: Tx, hash: NameHash, op: Op, ino: number, parent: numbe
 }
 
 /** unlink(2). ENOTDIR, EACCES (search), ENOENT, EACCES, EPERM (sticky, append-only, immutable), EISDIR. */
-export function* unlink(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<{ readonly left: Inode }> {
+export function* unlink(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<{ readonly left: Inode; readonly isOrphan: boolean }> {
   const dir = yield* inodeNow(tx, parent)
   yield* walkInto(tx, op, dir)
   checkName(name)
@@ -67,13 +68,13 @@ export function* unlink(tx: Tx, hash: NameHash, op: Op, parent: number, name: st
   const domain = yield* domainOf(tx, dir.domain)
   yield* removeDentry(tx, domain, parent, dentry)
   yield* countEntry(tx, domain, parent, inode, -1, op.now)
-  const left = yield* dropLink(tx, op, domain, inode, parent, placeOf(dentry))
+  const left = yield* dropLink(tx, op, domain, inode, dir, name, placeOf(dentry))
   tx.change(encodeChange({ kind: 'unlink', ino: inode.ino, parent, name }))
-  return { left }
+  return { left, isOrphan: left.nlink === 0 && !keepsTrash(op, domain) }
 }
 
 /** rmdir(2). ENOTDIR, EACCES (search), EINVAL ('.'), ENOTEMPTY ('..'), ENOENT, EACCES, EPERM, ENOTDIR, EBUSY (a subvolume), ENOTEMPTY. */
-export function* rmdir(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<{ readonly left: Inode }> {
+export function* rmdir(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<{ readonly left: Inode; readonly isOrphan: boolean }> {
   const dir = yield* inodeNow(tx, parent)
   yield* walkInto(tx, op, dir)
   if (name === '.') fail('EINVAL')
@@ -89,9 +90,9 @@ export function* rmdir(tx: Tx, hash: NameHash, op: Op, parent: number, name: str
   yield* demandEmpty(tx, inode)
   yield* removeDentry(tx, domain, parent, dentry)
   yield* countEntry(tx, domain, parent, inode, -1, op.now)
-  const left = yield* dropDirectoryInode(tx, op, domain, inode)
+  const left = yield* dropDirectoryInode(tx, op, domain, inode, dir, name)
   tx.change(encodeChange({ kind: 'rmdir', ino: inode.ino, parent, name }))
-  return { left }
+  return { left, isOrphan: !keepsTrash(op, domain) }
 }
 
 /** The count may be older than the commit: then the guard decides, and the body runs again. */
@@ -101,10 +102,10 @@ export function* demandEmpty(tx: Tx, dir: Inode): Steps<void> {
   if (slots !== undefined && slots[ENTRIES] !== 0) fail('ENOTEMPTY')
 }
 
-/** An empty directory whose entry goes: no guard, so nothing can be put into it; on the session's list while it is open. */
-export function* dropDirectoryInode(tx: Tx, op: Op, domain: Domain, inode: StoredInode): Steps<StoredInode> {
+/** An empty directory whose entry in `dir` goes: no guard, so nothing can be put into it; in the trash, or on the session's list while it is open. */
+export function* dropDirectoryInode(tx: Tx, op: Op, domain: Domain, inode: StoredInode, dir: StoredInode, name: string): Steps<StoredInode> {
   yield* chargeHome(tx, domain, inode, -1)
   yield* dropDirectory(tx, domain, inode.ino)
-  tx.put(orphanKey(op.session, inode.ino), encodeOrphan(domain.epoch, UNLINKED))
+  putAway(tx, op, domain, inode, dir, name)
   return updateInode(tx, domain, inode, { nlink: 0, parent: 0, homeHigh: 0, homeLow: 0, ctimeSec: op.now.sec, ctimeNsec: op.now.nsec })
 }

@@ -14,10 +14,11 @@ import type { View } from '../data/index.js'
 import type { ChangedInodes } from './changed.js'
 import type { CloneArgs } from './clone.js'
 import type { Hold } from './holds.js'
-import type { Domain, Snapshot } from './rows.js'
+import type { Domain, Snapshot, Removed } from './rows.js'
 import type { Rollback, Younger } from './rollback.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
 import type { MadeSubvolume } from './subvolumes.js'
+import type { TrashSums } from './trash.js'
 
 /** An inode as committed. For a directory, `nlink`, `mtime*`, `ctime*` already come from its counter row. Never mutated. */
 export interface Inode {
@@ -69,6 +70,8 @@ export interface Op {
   readonly check: boolean
   /** The daemon's session: whose open-unlinked list an inode goes to. */
   readonly session: number
+  /** What loses its last name goes to the trash where its domain keeps one. */
+  readonly trash?: true
 }
 
 export interface MakeArgs {
@@ -128,11 +131,11 @@ export interface Tree {
   /** O_TMPFILE: linked nowhere, on the session's open-unlinked list. */
   makeUnnamed(tx: Tx, op: Op, args: MakeArgs): MaybePromise<Inode>
   link(tx: Tx, op: Op, ino: number, parent: number, name: string): MaybePromise<Inode>
-  /** `left`: the inode after it, nlink 0 if that was its last name (now on the open-unlinked list). */
-  unlink(tx: Tx, op: Op, parent: number, name: string): MaybePromise<{ readonly left: Inode }>
-  rmdir(tx: Tx, op: Op, parent: number, name: string): MaybePromise<{ readonly left: Inode }>
-  /** `replaced`: what was at the new name, after it (nlink 0: orphaned). `moved`: what now is there. */
-  rename(tx: Tx, op: Op, args: { readonly parent: number; readonly name: string; readonly newParent: number; readonly newName: string; readonly flags: number; readonly whiteoutIno: number }): MaybePromise<{ readonly moved: Inode; readonly replaced: Inode | undefined }>
+  /** `left`: the inode after it, nlink 0 if that was its last name; then it is on the open-unlinked list (`isOrphan`) or in the trash. */
+  unlink(tx: Tx, op: Op, parent: number, name: string): MaybePromise<{ readonly left: Inode; readonly isOrphan: boolean }>
+  rmdir(tx: Tx, op: Op, parent: number, name: string): MaybePromise<{ readonly left: Inode; readonly isOrphan: boolean }>
+  /** `replaced`: what was at the new name, after it (`isOrphan`: on the open-unlinked list now). `moved`: what now is there. */
+  rename(tx: Tx, op: Op, args: { readonly parent: number; readonly name: string; readonly newParent: number; readonly newName: string; readonly flags: number; readonly whiteoutIno: number }): MaybePromise<{ readonly moved: Inode; readonly replaced: Inode | undefined; readonly isOrphan: boolean }>
   /** Everything of SetAttr but the size (that is data's). Bits as in vfs SetAttr.valid. */
   setattr(tx: Tx, op: Op, ino: number, set: { readonly valid: number; readonly mode: number; readonly uid: number; readonly gid: number; readonly atimeSec: number; readonly atimeNsec: number; readonly mtimeSec: number; readonly mtimeNsec: number; readonly ctimeSec: number; readonly ctimeNsec: number }): MaybePromise<Inode>
   /** Batched atime updates; never an error if the inode is gone. */
@@ -165,6 +168,19 @@ export interface Tree {
   cloneTree(tx: Tx, op: Op, args: CloneArgs): MaybePromise<Inode>
   /** What clones hold: of one origin, or of all. */
   holds(r: Reader, origin?: number): MaybePromise<readonly Hold[]>
+
+  // trash: what lost its last name and is kept for a while (trash.ts)
+  /** ENOENT: no such domain. */
+  setTrash(tx: Tx, domain: number, trash: 'on' | 'off', keepSec: number): MaybePromise<void>
+  /** Every domain that keeps a trash, or did. */
+  trashes(r: Reader): MaybePromise<readonly TrashSums[]>
+  /** Up to `limit` things in it behind a key ('' : from the end), in the order of time or against it. */
+  removed(r: Reader, domain: number, behind: Key, limit: number, order: 'oldest first' | 'newest first'): MaybePromise<readonly Removed[]>
+  /** It is there again, at this name, which need not be the old one. ENOENT (it is not in the trash, the folder is gone), ENOTDIR, EEXIST, EXDEV, as link. */
+  restore(tx: Tx, op: Op, removed: Removed, parent: number, name: string): MaybePromise<Inode>
+  /** Leaves the trash for the open-unlinked list: to be reclaimed. False: nothing is to be reclaimed (it was a name, or is not in the trash any more). */
+  discard(tx: Tx, op: Op, removed: Removed): MaybePromise<boolean>
+
   /** Every domain's row. */
   domains(r: Reader): MaybePromise<readonly Domain[]>
 

@@ -7,11 +7,11 @@ import { birthOf, NOW, retire } from '../data/index.js'
 import type { Key, KeyedRow, Reader, Tx } from '../engine/index.js'
 import { encodeChange } from './events.js'
 import { isDirectory } from './inode.js'
-import { domainKey, inodeKey, orphanKey, orphansFrom, firstNumber, secondNumber, xattrsFrom } from './keys.js'
+import { domainKey, inodeKey, orphanKey, orphansFrom, firstNumber, secondNumber, xattrsFrom, trashSumsKey } from './keys.js'
 import { windowNow } from './past.js'
 import type { Window } from './past.js'
 import { releaseHolds } from './snapshot.js'
-import { chargedBytes, addUsage, domainOf } from './write.js'
+import { chargedBytes, addUsage, domainOf, lastEpochs } from './write.js'
 import { readInode } from './read.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
@@ -42,7 +42,7 @@ export function* forgetInode(tx: Tx, session: number, ino: number): Steps<boolea
     return false
   }
   assert(inode.parent === 0, 'an inode without links has no home')
-  const domain = yield* domainOf(tx, inode.domain)
+  const domain = lastEpochs(yield* domainOf(tx, inode.domain), inode)
   if (domain.root === ino && isDirectory(inode) && (yield* hasOthers(tx, ino))) return false // a domain goes with the last of its inodes: listed, this one waits for the next opening
   tx.delete(listed)
   if (inode.hasXattrs) {
@@ -56,7 +56,10 @@ export function* forgetInode(tx: Tx, session: number, ino: number): Steps<boolea
       behind = window.behind
     }
   }
-  if (domain.root === ino) tx.delete(domainKey(ino)) // a volume's own, or a subvolume's
+  if (domain.root === ino) { // a volume's own, or a subvolume's
+    tx.delete(domainKey(ino))
+    if ((yield* wait(tx.counters(trashSumsKey(ino)))) !== undefined) tx.deleteCounters(trashSumsKey(ino))
+  }
   tx.delete(inodeKey(ino)) // no history: without links no view reaches it
   addUsage(tx, -1, -chargedBytes(inode))
   tx.change(encodeChange({ kind: 'forget', ino }))

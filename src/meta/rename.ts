@@ -20,7 +20,7 @@ import { blankInode } from './make.js'
 import type { Inode, Op } from './meta.js'
 import type { Dentry, Domain } from './rows.js'
 import type { Steps } from './steps.js'
-import { addUsage, chargeHome, domainOf, dropLink, findSlot, inodeNow, inodeOf, isHome, putDentry, putInode, putLink, removeDentry, updateInode } from './write.js'
+import { addUsage, chargeHome, domainOf, dropLink, findSlot, inodeNow, inodeOf, isHome, keepsTrash, putDentry, putInode, putLink, removeDentry, updateInode } from './write.js'
 import type { Slot } from './write.js'
 
 export const RENAME_NOREPLACE = 1
@@ -39,6 +39,8 @@ export interface RenameArgs {
 export interface Renamed {
   readonly moved: Inode
   readonly replaced: Inode | undefined
+  /** Of what was replaced: it lost its last name, and is to be reclaimed. */
+  readonly isOrphan: boolean
 }
 
 /** A name in a directory, and what it stands for. */
@@ -72,7 +74,7 @@ export function* rename(tx: Tx, hash: NameHash, op: Op, args: RenameArgs): Steps
     if (isDirectory(source) && (yield* isAbove(tx, source.ino, newParent))) fail('EINVAL')
     if (target !== undefined && isDirectory(target) && (yield* isAbove(tx, target.ino, parent))) fail(exchange ? 'EINVAL' : 'ENOTEMPTY')
   }
-  if (target !== undefined && target.ino === source.ino) return { moved: source, replaced: undefined }
+  if (target !== undefined && target.ino === source.ino) return { moved: source, replaced: undefined, isOrphan: false }
 
   yield* mayDelete(tx, op, fromDir, source, isDirectory(source))
   if (target === undefined) yield* mayCreate(tx, op, toDir)
@@ -89,7 +91,7 @@ export function* rename(tx: Tx, hash: NameHash, op: Op, args: RenameArgs): Steps
   const to = { parent: newParent, name: newName, slot: toSlot, inode: target }
   tx.change(encodeChange({ kind: exchange ? 'exchange' : 'rename', ino: source.ino, parent, name, toParent: newParent, toName: newName, toIno: target?.ino ?? 0 }))
   if (exchange && target !== undefined) return yield* swap(tx, op, domain, from, to, source, target)
-  return yield* move(tx, op, domain, from, to, fromSlot.dentry, source, (flags & RENAME_WHITEOUT) !== 0 ? args.whiteoutIno : 0)
+  return yield* move(tx, op, domain, from, to, toDir, fromSlot.dentry, source, (flags & RENAME_WHITEOUT) !== 0 ? args.whiteoutIno : 0)
 }
 
 const isDots = (name: string): boolean => name === '.' || name === '..'
@@ -112,16 +114,16 @@ function* swap(tx: Tx, op: Op, domain: Domain, from: End, to: End, source: Store
   const more = from.parent === to.parent ? 0 : Number(isDirectory(source)) - Number(isDirectory(target))
   yield* changeDirectory(tx, domain, from.parent, { entries: 0, subdirectories: -more, bytes: 0, inodes: 0 }, op.now)
   if (from.parent !== to.parent) yield* changeDirectory(tx, domain, to.parent, { entries: 0, subdirectories: more, bytes: 0, inodes: 0 }, op.now)
-  return { moved, replaced }
+  return { moved, replaced, isOrphan: false }
 }
 
-function* move(tx: Tx, op: Op, domain: Domain, from: End, to: End, old: Dentry, source: StoredInode, whiteoutIno: number): Steps<Renamed> {
+function* move(tx: Tx, op: Op, domain: Domain, from: End, to: End, toDir: StoredInode, old: Dentry, source: StoredInode, whiteoutIno: number): Steps<Renamed> {
   const target = to.inode
   const isDir = Number(isDirectory(source))
   const wasDir = Number(target !== undefined && isDirectory(target))
   let replaced: StoredInode | undefined
   if (target !== undefined) {
-    replaced = wasDir === 1 ? yield* dropDirectoryInode(tx, op, domain, target) : yield* dropLink(tx, op, domain, target, to.parent, to.slot.place)
+    replaced = wasDir === 1 ? yield* dropDirectoryInode(tx, op, domain, target, toDir, to.name) : yield* dropLink(tx, op, domain, target, toDir, to.name, to.slot.place)
   }
   // the new name first: in a chain of ties the old one's place then knows whether it is the last
   putDentry(tx, domain, to.parent, to.name, to.slot, source.ino, source.mode & S_IFMT)
@@ -131,7 +133,7 @@ function* move(tx: Tx, op: Op, domain: Domain, from: End, to: End, old: Dentry, 
   const gone = whiteoutIno === 0 ? -1 : 0
   yield* changeDirectory(tx, domain, from.parent, { entries: gone, subdirectories: -isDir, bytes: 0, inodes: 0 }, op.now)
   yield* changeDirectory(tx, domain, to.parent, { entries: target === undefined ? 1 : 0, subdirectories: isDir - wasDir, bytes: 0, inodes: 0 }, op.now)
-  return { moved, replaced }
+  return { moved, replaced, isOrphan: replaced?.nlink === 0 && !keepsTrash(op, domain) }
 }
 
 /** One of an inode's names is now elsewhere: its home with the sums, or a reverse link. */

@@ -9,7 +9,7 @@
 import { repairShares } from '../data/index.js'
 import type { Finding } from '../data/index.js'
 import { streamRows } from '../engine/index.js'
-import type { Key, Tx } from '../engine/index.js'
+import type { Tx } from '../engine/index.js'
 import { PosixError } from '../sys/index.js'
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.js'
 import type { Checked } from './check.js'
@@ -18,11 +18,12 @@ import { dentryOrNone, readInodeOrNone } from './check.js'
 import { newSlots } from './directory.js'
 import { isDirectory, isRegular, S_IFDIR, S_IFMT, S_IFREG } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { directoryKey, firstNumber, inodeKey, KEY_NEXT_INO, KEY_USAGE, linksFrom, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, xattrsFrom, dentriesFrom } from './keys.js'
+import { directoryKey, firstNumber, inodeKey, KEY_NEXT_INO, KEY_USAGE, linksFrom, nameBehind, placeHigh, placeLow, secondNumber, xattrsFrom, dentriesFrom } from './keys.js'
 import { blankInode, make, ROOT_INO } from './make.js'
 import type { Timespec } from './meta.js'
+import { isListed, repairLists } from './repair-lists.js'
 import { bytesOf, dropBytes, repairBytes, repairContent } from './repair-bytes.js'
-import { change, dropRows, opOf, readerOf, ROOT_DOMAIN, SLICE_ROWS } from './repair-base.js'
+import { change, dropRows, opOf, readerOf, ROOT_DOMAIN } from './repair-base.js'
 import type { Repair } from './repair-base.js'
 import { repairEntries } from './repair-entries.js'
 import { repairVolumes } from './repair-volumes.js'
@@ -242,40 +243,7 @@ async function breakCycle(repair: Repair, ino: number): Promise<void> {
   await attach(repair, inode)
 }
 
-// -------------------------------------------------------------------------------------------------------- lists, flags
-
-async function isListed(repair: Repair, ino: number): Promise<boolean> {
-  const rows = await streamRows(readerOf(repair), orphansFrom(0), orphansFrom(LAST))
-  while (rows.key !== undefined) {
-    if (secondNumber(rows.key) === ino) return true
-    await rows.advance()
-  }
-  return false
-}
-
-/** An inode without links is on one list; nothing else is on any. */
-async function repairLists(repair: Repair): Promise<void> {
-  const r = readerOf(repair)
-  const seen = new Set<number>()
-  const rows = await streamRows(r, orphansFrom(0), orphansFrom(LAST))
-  const wrong: Key[] = []
-  while (rows.key !== undefined) {
-    const ino = secondNumber(rows.key)
-    const inode = await readInodeOrNone(r, ino)
-    const isDamaged = inode === undefined && (await r.get(inodeKey(ino))) !== undefined
-    if (!isDamaged && (inode === undefined || inode.nlink > 0 || seen.has(ino))) {
-      wrong.push(rows.key)
-      repair.did(ino, 'is on a list of inodes without links no more')
-    }
-    seen.add(ino)
-    await rows.advance()
-  }
-  for (let i = 0; i < wrong.length; i += SLICE_ROWS) {
-    await change(repair, (tx) => {
-      for (const key of wrong.slice(i, i + SLICE_ROWS)) tx.delete(key)
-    })
-  }
-}
+// -------------------------------------------------------------------------------------------------------------- flags
 
 async function repairFlags(repair: Repair, ino: number): Promise<void> {
   const inode = await readInodeOrNone(readerOf(repair), ino)

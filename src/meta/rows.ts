@@ -6,7 +6,7 @@
 import { get64, PosixError, set64, viewOf } from '../sys/index.js'
 import type { Epochs } from '../data/index.js'
 import type { Key, Row } from '../engine/index.js'
-import { placeHigh, placeLow } from './keys.js'
+import { firstNumber, isTrashedName, placeHigh, placeLow, trashIno, trashTime } from './keys.js'
 import type { DirectoryRow } from './meta.js'
 
 const VERSION = 1
@@ -166,6 +166,46 @@ export function encodeOrphan(birth: number, kind: typeof UNLINKED | typeof UNNAM
 export function orphanKind(bytes: Uint8Array): number {
   opened(bytes, 10, 'an open-unlinked row')
   return bytes[9]
+}
+
+/** Q: something in the trash, as its row and its key say. */
+export interface Removed {
+  readonly key: Key
+  readonly domain: number
+  readonly ino: number
+  /** One of several names: the inode had others then. Else the inode itself is in the trash. */
+  readonly isName: boolean
+  /** When it was removed. */
+  readonly sec: number
+  readonly nsec: number
+  /** The folder that it was in, and its name there. */
+  readonly parent: number
+  readonly name: string
+  readonly typeBits: number
+  /** Of a regular file, when it was removed. */
+  readonly sizeBytes: number
+  /** The folder's mtime before the removal. */
+  readonly beforeSec: number
+  readonly beforeNsec: number
+}
+
+export function encodeRemoved(birth: number, r: Pick<Removed, 'parent' | 'name' | 'typeBits' | 'sizeBytes' | 'beforeSec' | 'beforeNsec'>): Uint8Array {
+  const bytes = withText(38, r.name)
+  const v = head(bytes, birth)
+  set64(v, 9, r.parent)                         // folder: inode
+  v.setUint8(17, r.typeBits >>> 12)             // type: S_IFMT >> 12
+  set64(v, 18, r.sizeBytes)                     // size of a regular file, else 0
+  set64(v, 26, r.beforeSec)                     // folder's mtime before: s
+  v.setUint32(34, r.beforeNsec, true)           //                        ns; then the name
+  return bytes
+}
+
+export function decodeRemoved(key: Key, bytes: Uint8Array): Removed {
+  const v = opened(bytes, 38, 'something in the trash')
+  return {
+    key, domain: firstNumber(key), ino: trashIno(key), isName: isTrashedName(key), ...trashTime(key),
+    parent: get64(v, 9), typeBits: v.getUint8(17) << 12, sizeBytes: get64(v, 18), beforeSec: get64(v, 26), beforeNsec: v.getUint32(34, true), name: textFrom(bytes, 38)
+  }
 }
 
 /** R: a reverse link's name; X: an xattr's value; A: the next inode number. */

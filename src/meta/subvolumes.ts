@@ -14,7 +14,7 @@ import type { NameHash } from './hash.js'
 import { encodeInode, isDirectory, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
 import { heldEpochs } from './holds.js'
-import { directoryKey, domainKey, inodeKey, orphanKey, snapshotsFrom, sweepKey } from './keys.js'
+import { directoryKey, domainKey, inodeKey, orphanKey, snapshotsFrom, sweepKey, trashFrom } from './keys.js'
 import { demandEmpty, rmdir } from './link.js'
 import { newInode } from './make.js'
 import type { Inode, Op } from './meta.js'
@@ -61,7 +61,7 @@ export function* makeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, n
   return { inode, replaced }
 }
 
-/** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots), ETXTBSY (something is a clone of it), EAGAIN (history of removed ones is not gone yet). What is left is to be reclaimed. */
+/** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots), EEXIST (its trash is not empty), ETXTBSY (something is a clone of it), EAGAIN (history of removed ones is not gone yet). What is left is to be reclaimed. */
 export function* removeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<Inode> {
   const dir = yield* inodeNow(tx, parent)
   yield* walkInto(tx, op, dir)
@@ -75,6 +75,7 @@ export function* removeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number,
   const snapshots = yield* wait(tx.scan({ from: snapshotsFrom(inode.domain), to: snapshotsFrom(inode.domain + 1), limit: 1 }))
   if (snapshots.length > 0) fail('EBUSY')
   if ((yield* heldEpochs(tx, inode.domain)).length > 0) fail('ETXTBSY')
+  if ((yield* wait(tx.scan({ from: trashFrom(inode.domain), to: trashFrom(inode.domain + 1), limit: 1 }))).length > 0) fail('EEXIST')
   if ((yield* wait(tx.get(sweepKey(inode.domain)))) !== undefined) fail('EAGAIN') // else history rows of its inodes would be taken for the outer domain's
 
   const outer = yield* domainOf(tx, dir.domain)

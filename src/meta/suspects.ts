@@ -10,7 +10,7 @@ import type { Slots } from './directory.js'
 import { bucketOf } from './fingerprints.js'
 import { isDirectory, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { orphansFrom, placeHigh, placeLow, secondNumber } from './keys.js'
+import { isTrashedName, orphansFrom, placeHigh, placeLow, secondNumber, trashFrom, trashIno } from './keys.js'
 import { ROOT_INO } from './make.js'
 import type { Dentry } from './rows.js'
 import { chargedBytes } from './write.js'
@@ -124,6 +124,12 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
     const of = secondNumber(orphans.key)
     if (isNameSuspect(of)) lists.set(of, (lists.get(of) ?? 0) + 1)
     await orphans.advance()
+  }
+  const trash = await streamRows(r, trashFrom(0), trashFrom(LAST))
+  while (trash.key !== undefined) {
+    const of = trashIno(trash.key)
+    if (isNameSuspect(of) && !isTrashedName(trash.key)) lists.set(of, (lists.get(of) ?? 0) + 1)
+    await trash.advance()
   }
 
   for (const { ino: child, parent, dentry, domain } of named.values()) {

@@ -23,6 +23,7 @@ import { isRollingBack, rollBack, rollbackDone, rollbacksWanted } from './rollba
 import { allDomains, domainAt, needlessHistory, removeSnapshot, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
 import { makeSubvolume, removeSubvolume } from './subvolumes.js'
+import { discard, removedIn, restore, setTrash, trashes } from './trash.js'
 import { listVolumes, makeVolume, removeVolume, renameVolume, volumeNamed } from './volumes.js'
 import { openVisits } from './visit.js'
 import { removexattr, setxattr } from './xattrs.js'
@@ -84,6 +85,11 @@ export function openTree(options: TreeOptions): Tree {
     removeSubvolume: (tx, op, parent, name) => body(removeSubvolume(tx, hash, op, parent, name)),
     cloneTree: (tx, op, args) => body(cloneTree(tx, hash, op, args)),
     holds: (r, origin) => run(holdsOn(r, origin)),
+    setTrash: (tx, domain, trash, keepSec) => run(setTrash(tx, domain, trash, keepSec)),
+    trashes: (r) => run(trashes(r)),
+    removed: (r, domain, behind, limit, order) => run(removedIn(r, domain, behind, limit, order)),
+    restore: (tx, op, removed, parent, name) => body(restore(tx, hash, op, removed, parent, name)),
+    discard: (tx, op, removed) => run(discard(tx, op, removed)),
     domains: (r) => run(allDomains(r)),
     removeSnapshot: (tx, domain, name) => run(removeSnapshot(tx, domain, name)),
     domain: (r, domain) => run(domainAt(r, domain)),

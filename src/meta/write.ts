@@ -5,19 +5,19 @@
  *   - An inode with links has a home (parent, place), unless all names that it has left are to be found (visit.ts); each further link of a file has a reverse link. A home's directory is
  *     charged one inode and, of a regular file, its size.
  *   - A chain of ties has no gap: removing an entry that is not the last leaves a tombstone, removing the last takes the
- *     tombstones before it along. An inode without links is on a session's list.
+ *     tombstones before it along. An inode without links is on a session's list, or in the trash.
  */
 import { birthOf, NOW, retire } from '../data/index.js'
 import type { Key, Row, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { changeDirectory } from './directory.js'
 import type { NameHash, Place } from './hash.js'
-import { encodeInode, isDirectory, isRegular } from './inode.js'
+import { encodeInode, isDirectory, isRegular, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { dentryKey, domainKey, inodeKey, KEY_USAGE, linkKey, linksFrom, orphanKey, placeHigh, placeLow, secondNumber, unfoundKey, xattrKey } from './keys.js'
+import { dentryKey, domainKey, inodeKey, KEY_USAGE, linkKey, linksFrom, orphanKey, placeHigh, placeLow, secondNumber, unfoundKey, xattrKey, trashKey, trashNameKey, trashSumsKey } from './keys.js'
 import type { Op, Timespec } from './meta.js'
 import { dentryAt, readInode, TIES } from './read.js'
-import { damaged, domainOfRow, encodeDentry, encodeLink, encodeOrphan, encodeXattr, UNLINKED } from './rows.js'
+import { damaged, DOMAIN_TRASH, domainOfRow, encodeDentry, encodeLink, encodeOrphan, encodeRemoved, encodeXattr, UNLINKED } from './rows.js'
 import type { Dentry, Domain } from './rows.js'
 import { NOTHING, ready, wait, waitAnd } from './steps.js'
 import type { Steps } from './steps.js'
@@ -65,6 +65,10 @@ export function putInode(tx: Tx, inode: StoredInode): StoredInode {
   tx.put(inodeKey(inode.ino), encodeInode(stored), stored)
   return stored
 }
+
+/** The epochs in which an inode without links ends: those in which it lost them. No younger snapshot shows anything of it. */
+export const lastEpochs = (domain: Domain, inode: StoredInode): Domain =>
+  ({ ...domain, epoch: inode.birth, newestSnapshot: Math.min(domain.newestSnapshot, inode.birth - 1) })
 
 export function addUsage(tx: Tx, inodes: number, bytes: number, extents = 0): void {
   if (inodes !== 0 || bytes !== 0 || extents !== 0) tx.addCounters(KEY_USAGE, [inodes, bytes, extents])
@@ -148,17 +152,33 @@ export function* removeDentry(tx: Tx, domain: Domain, parent: number, dentry: De
 export const isHome = (inode: StoredInode, parent: number, place: Place): boolean =>
   inode.parent === parent && inode.homeHigh === place.high && inode.homeLow === place.low
 
-/** One name less, at (parent, place), which the caller removes. The last: the inode goes to the session's list. */
-export function* dropLink(tx: Tx, op: Op, domain: Domain, inode: StoredInode, parent: number, place: Place): Steps<StoredInode> {
+/** What is removed in this domain goes to the trash. */
+export const keepsTrash = (op: Op, domain: Domain): boolean => (domain.flags & DOMAIN_TRASH) !== 0 && op.trash === true
+
+/** An inode loses its last name, in `dir` (as it was before): to the trash, or to the session's list. Its own row is the caller's. */
+export function putAway(tx: Tx, op: Op, domain: Domain, inode: StoredInode, dir: StoredInode, name: string): void {
+  if (keepsTrash(op, domain)) putTrash(tx, domain, trashKey(domain.domain, op.now, inode.ino), inode, dir, name, chargedBytes(inode))
+  else tx.put(orphanKey(op.session, inode.ino), encodeOrphan(domain.epoch, UNLINKED))
+}
+
+function putTrash(tx: Tx, domain: Domain, key: Key, inode: StoredInode, dir: StoredInode, name: string, sizeBytes: number): void {
+  tx.put(key, encodeRemoved(domain.epoch, { parent: dir.ino, name, typeBits: inode.mode & S_IFMT, sizeBytes, beforeSec: dir.mtimeSec, beforeNsec: dir.mtimeNsec }))
+  tx.addCounters(trashSumsKey(domain.domain), [1, sizeBytes])
+}
+
+/** One name less, at a place of `dir` (as it was before), which the caller removes. The last: the inode is put away. */
+export function* dropLink(tx: Tx, op: Op, domain: Domain, inode: StoredInode, dir: StoredInode, name: string, place: Place): Steps<StoredInode> {
+  const parent = dir.ino
   const ctime = { ctimeSec: op.now.sec, ctimeNsec: op.now.nsec }
   const nlink = inode.nlink - 1
+  if (nlink > 0 && keepsTrash(op, domain)) putTrash(tx, domain, trashNameKey(domain.domain, op.now, inode.ino, parent, place), inode, dir, name, 0)
   if (!isHome(inode, parent, place)) {
     tx.delete(linkKey(inode.ino, parent, place))
     return updateInode(tx, domain, inode, { nlink, ...ctime })
   }
   yield* chargeHome(tx, domain, inode, -1)
   if (nlink === 0) {
-    tx.put(orphanKey(op.session, inode.ino), encodeOrphan(domain.epoch, UNLINKED))
+    putAway(tx, op, domain, inode, dir, name)
     return updateInode(tx, domain, inode, { nlink, parent: 0, homeHigh: 0, homeLow: 0, ...ctime })
   }
   // the scan is as good as a validated read: every change of these rows also puts the inode

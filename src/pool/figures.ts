@@ -16,6 +16,8 @@ export interface PoolFigures {
   /** What files may still take: free in the pool, and of the host what it has left. */
   readonly freeBytes: number
   readonly inodes: number
+  /** Of what is used: files in the trash, by their sizes. */
+  readonly trashBytes: number
 }
 
 export async function poolFigures(folder: string, { clock, random }: { readonly clock: Clock, readonly random: Random }): Promise<PoolFigures> {
@@ -24,11 +26,13 @@ export async function poolFigures(folder: string, { clock, random }: { readonly 
     const engine = await openLmdb({ folder, clock, random, readOnly: true })
     try {
       const reader = engine.reader(rootContext)
-      const { inodes } = await openTree({ hashKey: nameKey }).usage(reader)
+      const tree = openTree({ hashKey: nameKey })
+      const { inodes } = await tree.usage(reader)
+      const trashBytes = (await tree.trashes(reader)).reduce((sum, { bytes }) => sum + bytes, 0)
       const usedBytes = ((await reader.counters(COUNTERS_KEY))?.[0] ?? 0) * UNIT_BYTES
       const isDevice = deviceBytes(join(folder, SPACE_FILE)) !== undefined
       const roomBytes = isDevice ? Infinity : hostSpace(folder).freeBytes + statSync(join(folder, SPACE_FILE)).blocks * 512 - usedBytes
-      return { sizeBytes, usedBytes, freeBytes: Math.max(0, Math.min(sizeBytes - usedBytes, roomBytes)), inodes }
+      return { sizeBytes, usedBytes, freeBytes: Math.max(0, Math.min(sizeBytes - usedBytes, roomBytes)), inodes, trashBytes }
     } finally {
       await engine.close()
     }

@@ -15,4 +15,5 @@ export type { FormatOptions, OpenOptions, Pool, PoolStatus, Seams } from './open
 export type { PoolClones } from './clones.js'
 export type { FsckFinding, FsckOptions, FsckReport } from './fsck.js'
 export type { PoolFigures } from './figures.js'
+export type { PoolTrash, RestoredLine, TrashLine, TrashState } from './trash.js'
 export type { PoolSnapshots, PoolSubvolumes, SnapshotLine, SubvolumeLine, Touched } from './snapshots.js'

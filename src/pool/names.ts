@@ -75,9 +75,9 @@ export function poolNames({ engine, tree }: { readonly engine: Engine; readonly 
       }
       requirePath(path)
       const inode = await inodeAtPath(engine, tree, rootContext, path)
-      if (inode === undefined) throw new Refusal('missing', `There is no ${path} in the pool: \`ogee subvolume list\` shows what has snapshots.`)
+      if (inode === undefined) throw new Refusal('missing', `There is no ${path} in the pool: \`ogee subvolume list\` shows what has snapshots and a trash of its own.`)
       const domain = await tree.domain(reader, inode.domain)
-      if (domain?.root !== inode.ino) throw new Refusal('usage', `${path} is no subvolume: snapshots are taken of "/" or of a subvolume (\`ogee subvolume create\`).`)
+      if (domain?.root !== inode.ino) throw new Refusal('usage', `${path} is no subvolume: name "/", or a subvolume (\`ogee subvolume list\`; \`ogee subvolume create\` makes one).`)
       return { domain: inode.domain, root: inode.ino, path: plain(path) }
     },
     async placeAt(path) {

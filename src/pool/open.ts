@@ -19,6 +19,7 @@ import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Random } from '../sys/index.js'
 import { openSnapshots } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
+import { openTrash } from '../trash/index.js'
 import { openVfs } from '../vfs/index.js'
 import type { OpenedVfs, Vfs, VfsOptions } from '../vfs/index.js'
 import { openVolumes } from '../volume/index.js'
@@ -37,6 +38,8 @@ import { poolImages } from './images.js'
 import type { PoolImages } from './images.js'
 import { poolSnapshots, poolSubvolumes } from './snapshots.js'
 import type { PoolSnapshots, PoolSubvolumes } from './snapshots.js'
+import { poolTrash } from './trash.js'
+import type { PoolTrash, TrashState } from './trash.js'
 import { defaultSizeBytes, grownSize } from './size.js'
 import type { Superblock } from './superblock.js'
 
@@ -89,6 +92,8 @@ export interface PoolStatus {
   }
   /** How the pool was found, and what opening it took. `clean`: it had been closed; `sameBoot`: else only its daemon died. */
   readonly opening: { readonly ms: number, readonly clean: boolean, readonly sameBoot: boolean, readonly replayedRecords: number, readonly replayedBytes: number }
+  /** Of each domain that keeps one, or has things in it. */
+  readonly trash: TrashState[]
   readonly inodes: number
   readonly openFiles: number
   readonly openDirectories: number
@@ -109,6 +114,7 @@ export interface Pool {
   readonly clones: PoolClones
   readonly diffs: PoolDiffs
   readonly images: PoolImages
+  readonly trash: PoolTrash
   status(): Promise<PoolStatus>
   /** Everything that was answered so far is durable. */
   sync(): Promise<void>
@@ -216,16 +222,21 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     const snapshots = openSnapshots({ engine, tree, data, clock, needEpochs })
     closers.push(() => snapshots.stop())
     sweeps = snapshots
+    const trash = openTrash({ engine, tree, clock, needTrash: () => superblock.need(FEATURE.trash), removed: (ino) => vfs.reclaim(ino) })
+    closers.push(() => trash.stop())
     const stuck = await snapshots.recover(backgroundContext())
     if (stuck > 0) options.note(`${stuck === 1 ? 'a volume' : `${stuck} volumes`} could not be rolled back to the end, and cannot be opened: run ogee fsck.`)
-    if (options.vfs.readOnly !== true) snapshots.start()
+    if (options.vfs.readOnly !== true) {
+      snapshots.start()
+      trash.start()
+    }
     const { sizeBytes } = space.status()
     if (sizeBytes > found.sizeBytes) await superblock.grown(sizeBytes) // the power went before the superblock knew
     await keepCopy(engine, superblock.now)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, volumes, removed: (ino: number) => vfs.reclaim(ino) }
     const images = poolImages({ uuid: found.uuid, engine, tree, data, store, clock, snapshots, subvolumes: poolSubvolumes(ofEpochs), volumes, removed: ofEpochs.removed })
-    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), clones: poolClones({ engine, tree, data, vfs, snapshots, superblock }), diffs: poolDiffs({ engine, tree, data }), images, closers })
+    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), clones: poolClones({ engine, tree, data, vfs, snapshots, superblock }), diffs: poolDiffs({ engine, tree, data }), images, trash: poolTrash({ engine, tree, trash, clock }), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e
@@ -246,10 +257,11 @@ interface Assembled {
   readonly clones: PoolClones
   readonly diffs: PoolDiffs
   readonly images: PoolImages
+  readonly trash: PoolTrash
   readonly closers: (() => Promise<void>)[]
 }
 
-function poolOf({ openingMs, folder, superblock, engine, store, vfs, volumes, snapshots, subvolumes, clones, diffs, images, closers }: Assembled): Pool {
+function poolOf({ openingMs, folder, superblock, engine, store, vfs, volumes, snapshots, subvolumes, clones, diffs, images, trash, closers }: Assembled): Pool {
   let closing: Promise<void> | undefined
   return {
     folder,
@@ -263,13 +275,14 @@ function poolOf({ openingMs, folder, superblock, engine, store, vfs, volumes, sn
     clones,
     diffs,
     images,
+    trash,
     async status() {
       const { usedBytes, freeBytes, freeExtents } = store.status()
       const { sizeBytes } = superblock.now
       const { inodes, extents, openFiles, openDirectories, dirtyBytes } = vfs.status()
       const e = engine.status()
       return {
-        space: { sizeBytes, usedBytes, freeBytes, extents, freeExtents }, opening: { ms: openingMs, ...engine.recovery }, inodes, openFiles, openDirectories, dirtyBytes,
+        space: { sizeBytes, usedBytes, freeBytes, extents, freeExtents }, opening: { ms: openingMs, ...engine.recovery }, trash: await trash.states(), inodes, openFiles, openDirectories, dirtyBytes,
         engine: {
           kind: engine.kind, failed: e.failed ?? null, committedSeq: e.committedSeq, durableSeq: e.durableSeq, logUsedBytes: e.logUsedBytes,
           logSizeBytes: e.logSizeBytes, checkpoints: e.checkpoints, conflicts: e.conflicts

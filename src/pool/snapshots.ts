@@ -116,6 +116,7 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
         ENOENT: () => new Refusal('missing', `There is no ${path} in the pool.`),
         EINVAL: () => new Refusal('usage', `${path} is no subvolume: rmdir removes a folder.`),
         ENOTEMPTY: () => new Refusal('usage', `${path} is not empty: remove what is in it first.`),
+        EEXIST: () => new Refusal('usage', `The trash of ${path} is not empty: empty it first (\`ogee trash empty\`).`),
         EBUSY: () => new Refusal('usage', `${path} has snapshots: remove them first (\`ogee snapshot rm\`).`),
         ETXTBSY: () => new Refusal('usage', `${path} stays while ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of it: remove ${clones.length === 1 ? 'that' : 'those'} first.`)
       }, () => snapshots.removeSubvolume(rootContext, parent, name))

@@ -111,7 +111,7 @@ export function timeNow(core: Core): Timespec {
 /** One changing operation: EROFS or a transaction, told who asks and when. */
 export function change<T>(core: Core, ctx: Context, body: (tx: Tx, op: Op) => MaybePromise<T>): Promise<T> {
   requireWritable(core)
-  const op: Op = { ctx, now: timeNow(core), check: core.checks, session: core.engine.session }
+  const op: Op = { ctx, now: timeNow(core), check: core.checks, session: core.engine.session, trash: true }
   return core.engine.transact(ctx, (tx) => body(tx, op))
 }
 

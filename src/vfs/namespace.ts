@@ -3,7 +3,7 @@
  * the time) is taken before it.
  *   - lookup of a cached name answers in the same tick. A miss is undefined; only a miss asks what the parent is.
  *   - A rename over a file has the moved file's bytes on the disk first, so that a power cut never leaves neither.
- *   - What loses its last name goes to orphans.ts.
+ *   - What loses its last name goes to orphans.ts, or stays in the trash.
  */
 import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
@@ -82,10 +82,6 @@ export function namespaceOf(core: Core, { takeNumber, atimes, orphans, writeout 
     return (ino instanceof Promise ? ino.then(made) : made(ino)).then(core.show)
   }
 
-  const dropped = (left: Inode): void => {
-    if (left.nlink === 0) orphans.unlinked(left.ino)
-  }
-
   return {
     lookup(ctx, parent, name) {
       if (name.length > NAME_MAX_BYTES) throw new PosixError('ENAMETOOLONG')
@@ -137,15 +133,15 @@ export function namespaceOf(core: Core, { takeNumber, atimes, orphans, writeout 
 
     async unlink(ctx, parent, name) {
       requireName(name, 'EISDIR')
-      const { left } = await change(core, ctx, (tx, op) => tree.unlink(tx, op, parent, name))
-      dropped(left)
+      const { left, isOrphan } = await change(core, ctx, (tx, op) => tree.unlink(tx, op, parent, name))
+      if (isOrphan) orphans.unlinked(left.ino)
     },
 
     async rmdir(ctx, parent, name) {
       if (name === '..') throw new PosixError('ENOTEMPTY')
       requireName(name, 'EINVAL')
-      const { left } = await change(core, ctx, (tx, op) => tree.rmdir(tx, op, parent, name))
-      dropped(left)
+      const { left, isOrphan } = await change(core, ctx, (tx, op) => tree.rmdir(tx, op, parent, name))
+      if (isOrphan) orphans.unlinked(left.ino)
     },
 
     async rename(ctx, parent, name, newParent, newName, flags) {
@@ -161,8 +157,8 @@ export function namespaceOf(core: Core, { takeNumber, atimes, orphans, writeout 
       }
       const whiteoutIno = (flags & RENAME_WHITEOUT) !== 0 ? await takeNumber() : 0
       const args = { parent, name, newParent, newName, flags, whiteoutIno }
-      const { replaced } = await change(core, ctx, (tx, op) => tree.rename(tx, op, args))
-      if (replaced !== undefined) dropped(replaced)
+      const { replaced, isOrphan } = await change(core, ctx, (tx, op) => tree.rename(tx, op, args))
+      if (isOrphan && replaced !== undefined) orphans.unlinked(replaced.ino)
     },
   }
 

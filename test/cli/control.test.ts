@@ -17,7 +17,7 @@ import { VolumeError } from '../../src/volume/index.js'
 
 const status: Status = {
   version: '1.2.3', pid: 77, pool: '/p', name: 'n', uuid: 'u', state: 'serving', device: '0:40', uid: 0, options: ['relatime'],
-  mounts: [{ dir: '/m', options: ['rw'] }], space: { sizeBytes: 3, usedBytes: 1, freeBytes: 2, extents: 3, freeExtents: 2 }, opening: { ms: 5, clean: true, sameBoot: true, replayedRecords: 0, replayedBytes: 0 }, inodes: 4, openFiles: null, openDirectories: null,
+  mounts: [{ dir: '/m', options: ['rw'] }], space: { sizeBytes: 3, usedBytes: 1, freeBytes: 2, extents: 3, freeExtents: 2 }, opening: { ms: 5, clean: true, sameBoot: true, replayedRecords: 0, replayedBytes: 0 }, trash: [], inodes: 4, openFiles: null, openDirectories: null,
   dirtyBytes: 5, uptimeSec: 6.5, requests: 7, latency: { mode: 'auto', inForce: false, spinUs: 30, spunMs: 4, sleeps: 3 }, nbd: [],
   engine: { kind: 'lmdb', failed: null }
 }

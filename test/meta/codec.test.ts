@@ -8,8 +8,8 @@ import { decodeChange, encodeChange, KINDS } from '../../src/meta/events.js'
 import { halfSipHash, nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { clonedKey, dentryKey, directoryKey, domainKey, firstNumber, holdKey, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, unfoundKey, thirdNumber, volumeKey, xattrKey } from '../../src/meta/keys.js'
-import { decodeCloned, decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeUnfound, decodeVolume, domainOfRow, encodeCloned, encodeDentry, encodeDomain, encodeHold, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeUnfound, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue } from '../../src/meta/rows.js'
+import { clonedKey, dentryKey, directoryKey, domainKey, firstNumber, holdKey, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, unfoundKey, thirdNumber, volumeKey, xattrKey, isTrashedName, trashIno, trashKey, trashNameKey, trashSumsDomain, trashSumsKey, trashTime } from '../../src/meta/keys.js'
+import { decodeCloned, decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeUnfound, decodeVolume, domainOfRow, encodeCloned, encodeDentry, encodeDomain, encodeHold, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeUnfound, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue, decodeRemoved, encodeRemoved } from '../../src/meta/rows.js'
 import { expectErrno } from './pools.js'
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -38,6 +38,14 @@ describe('keys', () => {
     assert.equal(thirdNumber(holdKey(3, 4, 5)), 5)
     assert.equal(keyHex(clonedKey(5, 0x123456789)), '4600000000000000050000000123456789')
     assert.equal(keyHex(unfoundKey(0x123456789)), '4a0000000123456789')
+    const removed = trashKey(2, { sec: 0x65, nsec: 0x0708 }, 9)
+    assert.equal(keyHex(removed), '51' + '0000000000000002' + '0000000000000065' + '00000708' + '0000000000000009')
+    assert.deepEqual([trashIno(removed), trashTime(removed), isTrashedName(removed)], [9, { sec: 0x65, nsec: 0x0708 }, false])
+    const name = trashNameKey(2, { sec: 0x65, nsec: 0x0708 }, 9, 0x1f00000002, { high: 3, low: 0x84 })
+    assert.equal(keyHex(name), `${keyHex(removed)}010000001f000000020000000300000084`)
+    assert.deepEqual([trashIno(name), isTrashedName(name)], [9, true])
+    assert.equal(keyHex(trashSumsKey(3)), '43740000000000000003')
+    assert.equal(trashSumsDomain(trashSumsKey(3)), 3)
     assert.equal(keyHex(historyKey('I\u0001', 0x102)), '4849010000000000000102')
   })
 
@@ -98,6 +106,10 @@ describe('values', () => {
     assert.equal(decodeSweep(encodeSweep(5)), 5)
     assert.equal(hex(encodeOrphan(2, UNNAMED)), '01020000000000000001')
     assert.equal(orphanKind(encodeOrphan(2, UNNAMED)), UNNAMED)
+    const removed = { parent: 0x0403, name: 'n', typeBits: 0o100000, sizeBytes: 0x0605, beforeSec: -2, beforeNsec: 7 }
+    assert.equal(hex(encodeRemoved(2, removed)), '01' + '0200000000000000' + '0304000000000000' + '08' + '0506000000000000' + 'feffffffffffffff' + '07000000' + '6e')
+    const at = trashKey(4, { sec: 5, nsec: 6 }, 8)
+    assert.deepEqual(decodeRemoved(at, encodeRemoved(2, removed)), { key: at, domain: 4, ino: 8, isName: false, sec: 5, nsec: 6, ...removed })
     assert.equal(hex(encodeLink(2, 'n')), '0102000000000000006e')
     assert.equal(linkName(encodeLink(2, 'n')), 'n')
     assert.equal(hex(encodeXattr(3, new Uint8Array([9]))), '01030000000000000009')

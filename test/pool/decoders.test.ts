@@ -18,8 +18,8 @@ import { decodeAcl, encodeAcl } from '../../src/meta/acl.js'
 import { decodeSlots, encodeSlots, newSlots } from '../../src/meta/directory.js'
 import { decodeChange, encodeChange } from '../../src/meta/events.js'
 import { decodeInode } from '../../src/meta/inode.js'
-import { dentriesFrom } from '../../src/meta/keys.js'
-import { decodeDentry, decodeNextIno, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, xattrValue } from '../../src/meta/rows.js'
+import { dentriesFrom, trashKey } from '../../src/meta/keys.js'
+import { decodeDentry, decodeNextIno, decodeRemoved, decodeSnapshot, decodeSweep, decodeVolume, domainOfRow, encodeDentry, encodeDomain, encodeLink, encodeNextIno, encodeOrphan, encodeRemoved, encodeSnapshot, encodeSweep, encodeVolume, encodeXattr, linkName, orphanKind, xattrValue } from '../../src/meta/rows.js'
 import { Refusal } from '../../src/pool/index.js'
 import { decodeSuperblock, encodeSuperblock, SUPERBLOCK_BYTES } from '../../src/pool/superblock.js'
 import { COPIES_BYTES, decodeCopies, decodeHeader, encodeHeader, HEADER_BYTES } from '../../src/store/space/header.js'
@@ -54,6 +54,7 @@ const cases: readonly Case[] = [
   { what: 'stored row', whole: Buffer.from([2, ...Buffer.alloc(16)]), decode: (b) => entryFrom(b as Buffer, 0, b.length, 1) },
   { what: 'inode', whole: Buffer.from([1, ...Buffer.alloc(139)]), decode: (b) => decodeInode(5, b) },
   { what: 'entry', whole: encodeDentry(1, 5, 0o100000, 'name'), decode: (b) => decodeDentry(key, b) },
+  { what: 'removed', whole: encodeRemoved(2, { parent: 3, name: 'n', typeBits: 0o100000, sizeBytes: 4, beforeSec: 5, beforeNsec: 6 }), decode: (b) => decodeRemoved(trashKey(1, { sec: 2, nsec: 3 }, 4), b) },
   { what: 'domain', whole: encodeDomain({ domain: 1, epoch: 4, newestSnapshot: 3, root: 1, flags: 1, trashKeepSec: 60 }), decode: (b) => domainOfRow(1, row(b)) },
   { what: 'snapshot', whole: encodeSnapshot({ epoch: 1, sec: 2, nsec: 3 }), decode: decodeSnapshot },
   { what: 'sweep', whole: encodeSweep(4), decode: decodeSweep },

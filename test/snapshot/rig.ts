@@ -8,6 +8,7 @@ import type { Data } from '../../src/data/index.js'
 import type { Engine } from '../../src/engine/index.js'
 import { formatPool, fsckPool, makeFolder, openPool } from '../../src/pool/index.js'
 import type { Pool, Seams } from '../../src/pool/index.js'
+import type { Clock } from '../../src/sys/index.js'
 import type { Store } from '../../src/store/index.js'
 import { rootContext as root, seededRandom, systemClock } from '../../src/sys/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
@@ -36,12 +37,12 @@ export interface Rig {
   end(): Promise<void>
 }
 
-export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams = {}): Promise<Rig> {
+export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams = {}, clock: Clock = systemClock): Promise<Rig> {
   const top = mkdtempSync(join(process.env.OGEE_TEST_ROOT ?? tmpdir(), 'ogee-snap-'))
   let folder = join(top, 'pool')
   let copies = 0
   makeFolder(folder)
-  const parts = { clock: systemClock, random: seededRandom(seed) }
+  const parts = { clock, random: seededRandom(seed) }
   await formatPool(folder, { ...parts, sizeBytes })
   const open = async (): Promise<Opened> => {
     let floors: Parameters<NonNullable<Seams['opened']>>[0] | undefined

@@ -40,7 +40,7 @@ const mounted = (): string[] => [...new Set(readMounts().flatMap((m) => (m.type 
 
 async function lineOf(pool: string): Promise<Line> {
   const status = await askStatus(pool)
-  if (status !== undefined) return { pool, ...status.space, inodes: status.inodes, mounts: status.mounts.map((m) => m.dir) }
+  if (status !== undefined) return { pool, ...status.space, inodes: status.inodes, trashBytes: status.trash.reduce((sum, { bytes }) => sum + bytes, 0), mounts: status.mounts.map((m) => m.dir) }
   const held = lockState(pool)
   if (held.held) throw new Refusal('in-use', `Pool ${pool} is being opened or closed${held.by === undefined ? '' : ` by pid ${held.by.pid}`}: try again in a moment.`)
   return { pool, ...await poolFigures(pool, { clock: systemClock, random: systemRandom }), mounts: [] }
@@ -55,5 +55,6 @@ export function tableText(lines: readonly Line[]): string {
     table.push([l.pool, bytesText(l.sizeBytes), bytesText(l.usedBytes), bytesText(l.freeBytes), `${percent}%`, String(l.inodes), l.mounts.join(' ') || '-'])
   }
   const notes = lines.filter(isLimited).map((l) => `${l.pool}: the disk below has room for ${bytesText(l.freeBytes)} of the ${bytesText(l.sizeBytes - l.usedBytes)} that are free in the pool.`)
+  for (const l of lines.filter(({ trashBytes }) => trashBytes > 0)) notes.push(`${l.pool}: files of ${bytesText(l.trashBytes)} are in the trash (\`ogee trash empty\` removes them).`)
   return [table.toString(), ...notes].join('\n')
 }

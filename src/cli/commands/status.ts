@@ -9,6 +9,7 @@ import { locate } from '../locate.js'
 import { MOUNT_TYPE, readMounts } from '../mountinfo.js'
 import { bytesText, durationText, PLAIN_TABLE, say, sentence, version } from '../output.js'
 import { noteOf, unmountedNotes } from '../registry.js'
+import { trashText } from '../trash-text.js'
 
 export const addStatus = (program: Command): void => {
   program.command('status').argument('[POOL|DIR]', 'a pool, or where one is mounted (default: all that are mounted)')
@@ -59,6 +60,7 @@ function statusText(s: Status): string {
     ...s.nbd.map((n): [string, string] => ['nbd', `${n.names?.join(', ') ?? 'all volumes'} at ${n.addresses.join(', ')} (${[...(n.readOnly ? ['read-only'] : []), ...n.tls, `${n.connections} connections`].join(', ')})`]),
     ['space', `${bytesText(s.space.usedBytes)} used of ${bytesText(s.space.sizeBytes)} (${percent} %), ${bytesText(s.space.freeBytes)} free`],
     ['extents', `${s.space.extents} of files${s.space.extents === 0 ? '' : `, ${bytesText(Math.round(s.space.usedBytes / s.space.extents))} each`}; ${s.space.freeExtents} free in between`],
+    ...s.trash.map((t): [string, string] => ['trash', trashText(t)]),
     ['inodes', String(s.inodes)]
   ]
   if (s.openFiles !== null) rows.push(['open', `${s.openFiles} files, ${s.openDirectories ?? 0} folders`])

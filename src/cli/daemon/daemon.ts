@@ -30,6 +30,7 @@ import type { Status } from './messages.js'
 import type { DaemonSpec } from './spawn.js'
 import { imageStreams } from './images.js'
 import { snapshotCalls } from './snapshots.js'
+import { trashCalls, trashStreams } from './trash.js'
 import { namesSynced } from './synchronous.js'
 import { volumesMount } from './volumes-mount.js'
 import type { VolumesMount } from './volumes-mount.js'
@@ -107,8 +108,8 @@ async function serve(s: Serving): Promise<number> {
     sync: () => pool.sync(),
     grow: (sizeBytes) => pool.grow(sizeBytes),
     volumes: (ask) => answerVolumes(pool.volumes, ask),
-    streams: imageStreams(pool, door),
-    calls: { ...snapshotCalls(pool, door), ...nbd.calls, ...files.calls },
+    streams: { ...imageStreams(pool, door), ...trashStreams(pool) },
+    calls: { ...snapshotCalls(pool, door), ...trashCalls(pool, door), ...nbd.calls, ...files.calls },
     status: () => pool.status().then((figures) => ({
       version: version(), pid: process.pid, pool: spec.pool, name: pool.superblock.name, uuid: pool.superblock.uuid, state,
       device: door.device, uid: process.getuid?.() ?? 0, options: canonicalOptions(spec.options),

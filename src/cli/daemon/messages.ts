@@ -7,6 +7,8 @@ const Service = z.object({
   addresses: z.array(z.string()), names: z.array(z.string()).nullable(), readOnly: z.boolean(), tls: z.array(z.string()), connections: z.number(), requests: z.number()
 })
 
+const TrashForm = z.object({ of: z.string(), on: z.boolean(), keepDays: z.number(), items: z.number(), bytes: z.number() })
+
 export const Status = z.object({
   version: z.string(),
   pid: z.number().int(),
@@ -22,6 +24,7 @@ export const Status = z.object({
   mounts: z.array(Mounted),
   space: z.object({ sizeBytes: z.number(), usedBytes: z.number(), freeBytes: z.number(), extents: z.number(), freeExtents: z.number() }),
   opening: z.object({ ms: z.number(), clean: z.boolean(), sameBoot: z.boolean(), replayedRecords: z.number(), replayedBytes: z.number() }),
+  trash: z.array(TrashForm),
   inodes: z.number(),
   /** Null where opens do not reach the daemon. */
   openFiles: z.number().nullable(),
@@ -54,6 +57,9 @@ export const SubvolumeMade = z.object({ path: z.string() })
 export const Cloned = z.object({ made: z.string() })
 export const SubvolumeList = z.object({ subvolumes: z.array(z.object({ path: z.string(), snapshots: z.number(), origin: z.string().nullable() })) })
 export const SnapshotRemoved = z.object({ removed: z.literal(true) })
+export const Trash = z.object({ trash: TrashForm })
+export const TrashRestored = z.object({ path: z.string(), restored: z.number(), skipped: z.number() })
+export const TrashEmptied = z.object({ removed: z.number() })
 export const RolledBack = z.object({ removed: z.array(z.string()) })
 /** `reason` of a Refusal. */
 export const Failure = z.object({ error: z.string(), reason: z.string().optional() })
