@@ -1,5 +1,5 @@
 /**
- * How long a snapshot takes, and how long writers wait for it: a pool with many files, one writer at work, snapshots taken beside it.
+ * How long a snapshot and a clone take, and how long writers wait for them: a pool with many files, one writer at work, snapshots and clones made beside it.
  * Run: node --import tsx bench/snapshot.ts [files]. In one process, without a mount: what the daemon does, and nothing of the kernel's.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -38,28 +38,48 @@ try {
     for (let n = 0; !isOver; n++) {
       const beganMs = systemClock.monotonicMs()
       await vfs.write(root, large, 0, (n * 7919) % 65_536 * 4096, bytes, 0, bytes.length, HOW)
+      if (n % 8 === 0) await new Promise((resolve) => setImmediate(resolve)) // others' turn, which a request would wait for
       waits.push(systemClock.monotonicMs() - beganMs)
-      if (n % 8 === 0) await new Promise((resolve) => setImmediate(resolve))
     }
   }
   const writing = write()
-  const took: number[] = []
-  const stalls: number[] = []
-  for (let i = 0; i < 9; i++) {
-    await systemClock.sleep(300)
-    waits.length = 0
+  const median = (list: number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1]
+  const spread = (list: number[]): string => `${ms(median(list))} (${ms(Math.min(...list))} to ${ms(Math.max(...list))})`
+  const timed = async (act: () => Promise<unknown>): Promise<number> => {
     const beganMs = systemClock.monotonicMs()
-    await pool.snapshots.create(`/@s${i}`)
-    took.push(systemClock.monotonicMs() - beganMs)
-    await systemClock.sleep(20)
-    stalls.push(waits.reduce((a, b) => Math.max(a, b), 0))
+    await act()
+    return systemClock.monotonicMs() - beganMs
   }
+  /** Nine times, and the longest that a write beside each of them took. */
+  const nine = async (what: string, act: (i: number) => Promise<unknown>): Promise<void> => {
+    const took: number[] = []
+    const stalls: number[] = []
+    for (let i = 0; i < 9; i++) {
+      await systemClock.sleep(300)
+      waits.length = 0
+      took.push(await timed(() => act(i)))
+      await systemClock.sleep(20)
+      stalls.push(waits.reduce((a, b) => Math.max(a, b), 0))
+    }
+    console.log(`  ${what.padEnd(36)} ${spread(took)}; a writer waits at most ${spread(stalls)}`)
+  }
+  /** `ls -l` of a folder. */
+  const list = async (dir: number): Promise<void> => {
+    let at: readonly [number, number] = [0, 0]
+    for (let more = true; more;) {
+      more = false
+      await vfs.readdir(root, dir, 0, at[0], at[1], { entry: (_name, _ino, _type, high, low) => (at = [high, low], more = true) }, true)
+    }
+  }
+  const lookup = async (dir: number, name: string): Promise<number> => (await vfs.lookup(root, dir, name))!.ino
+
+  console.log(`${files} files, 256 MiB in one more that is overwritten at random meanwhile; nine of each`)
+  await nine('a snapshot', (i) => pool.snapshots.create(`/@s${i}`))
+  await nine('a clone', (i) => pool.clones.clone('/@s0', `/c${i}`))
+  await nine("a clone's folder of 1000, first ls -l", async (i) => list(await lookup(await lookup(1, `c${i}`), 'd0')))
+  await nine('the same again', async (i) => list(await lookup(await lookup(1, `c${i}`), 'd0')))
   isOver = true
   await writing
-  const median = (list: number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1]
-  console.log(`${files} files, 256 MiB in one more that is overwritten at random meanwhile; 9 snapshots`)
-  console.log(`  a snapshot takes       ${ms(median(took))} (${ms(Math.min(...took))} to ${ms(Math.max(...took))})`)
-  console.log(`  a writer waits at most ${ms(median(stalls))} (${ms(Math.min(...stalls))} to ${ms(Math.max(...stalls))})`)
   const beganMs = systemClock.monotonicMs()
   for (let i = 0; i < 9; i++) await pool.snapshots.remove(`/@s${i}`)
   await pool.snapshots.settle()

@@ -132,6 +132,23 @@ describe('an operation costs', () => {
       await ask(r.READ, node, r.readBody(0, 4096))
     }), { ...nothing, requests: 3, logBytes: 0 })
   })
+
+  test('a clone of a tree: one commit whatever it holds; a folder of 200 is filled by one more, and then costs what others cost', async () => {
+    const { snapshots, clones } = rig.pool
+    const full = await ask(r.MKDIR, 1, r.mkdirBody('full'))
+    for (let i = 0; i < 200; i++) await ask(r.MKNOD, full, r.mknodBody(`file${i}`))
+    await snapshots.create('/@one')
+    await clones.clone('/@one', '/first') // what a pool says of clones, it says once
+    check(await rig.count(async () => void (await clones.clone('/@one', '/clone'))), { ...nothing, requests: 0, commits: 1, logWrites: 1, logSyncs: 1, logBytes: 1200 })
+    const root = await ask(r.LOOKUP, 1, r.named('clone'))
+    const folder = await ask(r.LOOKUP, root, r.named('full'))
+    check(await rig.count(async () => void (await ask(r.LOOKUP, folder, r.named('file7')))), { ...nothing, requests: 1, commits: 1, logWrites: 1, logBytes: 200 * 300 })
+    check(await rig.count(async () => {
+      await ask(r.LOOKUP, folder, r.named('file8'))
+      await rig.ask(r.LOOKUP, folder, r.named('no such name'))
+    }), { ...nothing, requests: 2, logBytes: 0 })
+    check(await rig.count(async () => void (await ask(r.MKNOD, folder, r.mknodBody('made')))), { ...nothing, requests: 1, commits: 1, logWrites: 1, logBytes: 450 })
+  })
 })
 
 describe('garbage', () => {

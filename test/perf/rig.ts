@@ -12,6 +12,7 @@ import type { Engine, LogIo } from '../../src/engine/index.js'
 import { Session } from '../../src/fuse/index.js'
 import type { Frame, ReplySink } from '../../src/fuse/index.js'
 import { openPool } from '../../src/pool/index.js'
+import type { Pool } from '../../src/pool/index.js'
 import { hostIo } from '../../src/store/index.js'
 import type { SpaceFile, SpaceIo } from '../../src/store/index.js'
 import { manualClock, systemRandom } from '../../src/sys/index.js'
@@ -35,6 +36,7 @@ const none = (): Counts => ({ requests: 0, commits: 0, logBytes: 0, logWrites: 0
 export const LOOKUP = 1, FORGET = 2, GETATTR = 3, MKNOD = 8, MKDIR = 9, UNLINK = 10, RMDIR = 11, RENAME2 = 45, READ = 15, WRITE = 16, FSYNC = 20, GETXATTR = 22, INIT = 26
 
 export interface Rig {
+  readonly pool: Pool
   /** Counts what `work` takes, after `warm` runs of it that do not count. */
   count(work: () => Promise<void>): Promise<Counts>
   ask(opcode: number, node: number, body: Buffer): Promise<{ readonly error: number, readonly node: number }>
@@ -113,6 +115,7 @@ export async function openRig(): Promise<Rig> {
   }
 
   const rig: Rig = {
+    pool,
     async count(work) {
       await new Promise((resolve) => setImmediate(resolve))
       counts = none()

@@ -1,9 +1,9 @@
-/** A tree with random changes, snapshots and their removals against a tree in memory, over reopening and kill -9; in the end all space is back. */
+/** A tree with random changes, snapshots, clones and their removals against a tree in memory, over reopening and kill -9; in the end all space is back. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Refusal } from '../../src/pool/index.js'
-import { errnoName, errnoOf, rootContext as root, seededRandom } from '../../src/sys/index.js'
+import { errnoName, errnoOf, rootContext as root, seededRandom, systemClock } from '../../src/sys/index.js'
 import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, SET_MODE, SET_SIZE } from '../../src/vfs/index.js'
 import { cloneTree, historyRows, makeRig, nodeAt, textOfPool, textOfTree } from './rig.js'
 import type { Rig, TreeFile, TreeFolder } from './rig.js'
@@ -27,8 +27,9 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ op: fc.constant('snapshot' as const), of: fc.oneof(fc.constant(0), pick) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constantFrom('subvolume' as const, 'unsubvolume' as const), dir: pick, name }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('remove' as const), which: pick }) },
+  { weight: 3, arbitrary: fc.record({ op: fc.constant('clone' as const), which: pick, dir: pick, name }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constantFrom('sync' as const, 'flush' as const, 'settle' as const, 'checkpoint' as const) }) },
-  fc.record({ op: fc.constantFrom('reopen' as const, 'die' as const) }))
+  fc.record({ op: fc.constantFrom('reopen' as const, 'die' as const, 'check' as const) }))
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 
 interface World {
@@ -36,6 +37,8 @@ interface World {
   readonly live: TreeFolder
   /** By what they are called; `path` of their subvolume. */
   readonly snapshots: Map<string, { readonly path: string; readonly tree: TreeFolder }>
+  /** Of a clone's path, the path of its origin. */
+  readonly clones: Map<string, string>
   taken: number
   readonly bytes: (n: number) => Buffer
 }
@@ -55,6 +58,12 @@ function domainOf(live: TreeFolder, path: string): string {
     if (at.sub === true) domain = so
   }
   return domain
+}
+/** In a clone they are folders like others. */
+function withoutSubvolumes(dir: TreeFolder): TreeFolder {
+  for (const node of dir.entries.values()) if (node.kind === 'dir') withoutSubvolumes(node)
+  delete dir.sub
+  return dir
 }
 const files = (dir: TreeFolder): [string, TreeFile][] =>
   folders(dir).flatMap(([path, d]) => [...d.entries].flatMap(([n, node]): [string, TreeFile][] => (node.kind === 'file' ? [[`${path}/${n}`, node]] : [])))
@@ -193,8 +202,10 @@ async function run(w: World, s: Step): Promise<void> {
       } else {
         const said = await failingReason(() => pool.subvolumes.remove(at))
         const isThere = node?.kind === 'dir' && node.sub === true
-        assert.equal(said, node === undefined ? 'missing' : isThere && isEmpty && ![...w.snapshots.values()].some((x) => x.path === at) ? '' : 'usage')
-        if (said === '') dir.entries.delete(s.name)
+        assert.equal(said, node === undefined ? 'missing' : isThere && isEmpty && ![...w.snapshots.values()].some((x) => x.path === at) && ![...w.clones.values()].includes(at) ? '' : 'usage')
+        if (said !== '') return
+        dir.entries.delete(s.name)
+        w.clones.delete(at)
       }
       return
     }
@@ -205,12 +216,25 @@ async function run(w: World, s: Step): Promise<void> {
       await pool.snapshots.remove(called)
       return
     }
+    case 'clone': {
+      if (w.snapshots.size === 0) return
+      const called = one([...w.snapshots.keys()], s.which)
+      const { path: origin, tree } = w.snapshots.get(called)!
+      const [path, dir] = one(folders(w.live), s.dir)
+      const said = await failingReason(() => pool.clones.clone(called, `${path}/${s.name}`))
+      assert.equal(said, dir.entries.has(s.name) ? 'exists' : '')
+      if (said !== '') return
+      dir.entries.set(s.name, { ...withoutSubvolumes(structuredClone(tree)), sub: true })
+      w.clones.set(`${path}/${s.name}`, origin)
+      return
+    }
     case 'sync': return pool.sync()
     case 'flush': return w.rig.now.data.flush()
     case 'settle': return pool.snapshots.settle()
     case 'checkpoint': return w.rig.now.engine.checkpoint()
     case 'reopen': return w.rig.reopen()
     case 'die': return w.rig.die()
+    case 'check': return w.rig.check()
   }
 }
 
@@ -227,7 +251,7 @@ test('snapshots show what was, whatever came and went', { timeout: 300_000 }, ()
   fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), fc.nat(), async (steps, seed) => {
     const random = seededRandom(seed)
     const rig = await makeRig(seed, undefined, seed % 2 === 0 ? { directAfterBytes: 8192 } : {})
-    const w: World = { rig, live: { kind: 'dir', entries: new Map() }, snapshots: new Map(), taken: 0, bytes: (n) => Buffer.from(random.bytes(n)) }
+    const w: World = { rig, live: { kind: 'dir', entries: new Map() }, snapshots: new Map(), clones: new Map(), taken: 0, bytes: (n) => Buffer.from(random.bytes(n)) }
     for (const s of steps) await run(w, s)
     await assertShown(w)
     await rig.check()
@@ -238,18 +262,26 @@ test('snapshots show what was, whatever came and went', { timeout: 300_000 }, ()
       await rig.now.pool.snapshots.settle()
       await assertShown(w)
     }
-    await rig.now.pool.snapshots.settle()
-    assert.equal(await historyRows(rig.now), 0, 'nothing is kept that no snapshot needs')
-    assert.equal((await rig.now.engine.reader(root).scan({ from: 'W', to: 'X', limit: 1 })).length, 0)
-    // an empty pool is empty
-    for (const [path, dir] of folders(w.live).reverse()) {
-      const parent = await nodeAt(rig.now.vfs, path)
-      for (const [n, node] of dir.entries) {
-        if (node.kind === 'dir' && node.sub === true) await rig.now.pool.subvolumes.remove(`${path}/${n}`)
-        else await rig.now.vfs[node.kind === 'dir' ? 'rmdir' : 'unlink'](root, parent, n)
+    // an empty pool is empty; what something is a clone of goes after it
+    while (w.live.entries.size > 0) {
+      for (const [path, dir] of folders(w.live).reverse()) {
+        const parent = await nodeAt(rig.now.vfs, path)
+        for (const [n, node] of [...dir.entries]) {
+          if (node.kind === 'dir' && node.entries.size > 0) continue
+          if (node.kind === 'dir' && node.sub === true) await run(w, { op: 'unsubvolume', dir: folders(w.live).findIndex(([, d]) => d === dir), name: n as 'a' })
+          else {
+            await rig.now.vfs[node.kind === 'dir' ? 'rmdir' : 'unlink'](root, parent, n)
+            dir.entries.delete(n)
+          }
+        }
       }
+      await rig.now.settleOrphans()
     }
     await rig.reopen()
-    await rig.now.settleOrphans()
+    const left = async (kind: string): Promise<number> => (await rig.now.engine.reader(root).scan({ from: kind, to: String.fromCharCode(kind.charCodeAt(0) + 1), limit: 1 })).length
+    while (await left('O') > 0) await systemClock.sleep(5) // of those who died
+    await rig.now.pool.snapshots.settle()
+    assert.equal(await historyRows(rig.now), 0, 'nothing is kept that no snapshot needs')
+    for (const kind of ['W', 'L', 'K', 'F', 'J']) assert.equal(await left(kind), 0, kind)
     await rig.end()
   }), { numRuns: Number(process.env.RUNS ?? 25) }))
