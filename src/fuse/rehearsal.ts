@@ -23,12 +23,13 @@ const SMALL_BYTES = 4096
 const FAR = 2 ** 33
 const REG = 0o100644
 const APPENDS = 16 // in a folder, each synced
-const JOURNALS = 2 // in a folder
-const PIECES = 9 // of a journal
-const PIECE_BYTES = 1000
+const JOURNALS = 4 // in a folder
+/** What SQLite writes into a journal for an insert: offset and bytes of each piece. */
+const PIECES = [[0, 512], [512, 4], [516, 3580], [4096, 516], [4612, 4], [4616, 4], [4620, 3572], [8192, 524], [8716, 4]] as const
 const LISTING_BYTES = 32 * 1024
 const PROMISE_JOBS_MAX = 32
 const FATTR_MODE = 1 << 0
+const FATTR_OWNER = 1 << 1 | 1 << 2
 const FATTR_MTIME_NOW = 1 << 8
 
 export interface RehearsalOptions {
@@ -90,6 +91,12 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     return made
   }
 
+  /** The kernel asks before a file's first write, and again after each answer with its attributes. */
+  async function capability(file: number): Promise<void> {
+    blank(c.GETXATTR_IN_BYTES)
+    await ask(p.GETXATTR, file, c.GETXATTR_IN_BYTES, 'security.capability')
+  }
+
   async function write(file: number, offset: number, bytes = SMALL_BYTES): Promise<void> {
     const v = blank(c.WRITE_IN_BYTES + bytes)
     set64(v, BODY + 8, offset)
@@ -103,9 +110,9 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     await ask(opcode, of, c.READ_IN_BYTES)
   }
 
-  async function change(file: number): Promise<void> {
+  async function change(file: number, valid = FATTR_MODE | FATTR_MTIME_NOW): Promise<void> {
     const v = blank(SETATTR_IN_BYTES)
-    v.setUint32(BODY, FATTR_MODE | FATTR_MTIME_NOW, true)
+    v.setUint32(BODY, valid, true)
     v.setUint32(BODY + 68, 0o100600, true)
     await ask(p.SETATTR, file, SETATTR_IN_BYTES)
   }
@@ -134,16 +141,26 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
   /** What a database does for a transaction: a journal in pieces, then its pages, then no journal. */
   async function journal(dir: number, table: number): Promise<boolean> {
     const file = await make(dir, 'journal')
-    for (let i = 0; i < PIECES; i++) await write(file, i * PIECE_BYTES, i % 3 === 1 ? PIECE_BYTES : 4)
+    await capability(file)
+    await change(file, FATTR_OWNER)
+    await capability(file)
+    for (const [offset, bytes] of PIECES) await write(file, offset, bytes)
+    await getattr(file)
     await sync(file)
+    await getattr(dir)
+    blank(c.FSYNC_IN_BYTES)
+    await ask(p.FSYNCDIR, dir, c.FSYNC_IN_BYTES)
+    await capability(file)
     await write(file, 0, 12)
     await sync(file)
     if (!await rest()) return false
+    await capability(table)
     await write(table, 0)
     await write(table, SMALL_BYTES)
     await sync(table)
     await ask(p.UNLINK, dir, 0, 'journal')
     forget(file)
+    await getattr(dir)
     await getattr(table)
     return rest()
   }
@@ -159,7 +176,10 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     for (let i = 0; i < FILES && goesOn; i++) {
       const file = await make(dir, `name-${i}`)
       files.push(file)
-      if (i % 2 === 0) await write(file, 0)
+      if (i % 4 !== 3) {
+        await capability(file)
+        await write(file, 0)
+      }
       if (i % 4 === 0) await write(file, SMALL_BYTES)
       goesOn = await rest()
     }

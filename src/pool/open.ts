@@ -55,6 +55,7 @@ export interface Seams {
   readonly logBytes?: number
   readonly checkpointAtBytes?: number
   readonly directAfterBytes?: number
+  readonly flushBytes?: number
   readonly logIo?: LogIo
   readonly spaceIo?: SpaceIo
   /** The floors of a pool that is open now. */
@@ -211,7 +212,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     closers.push(() => space.close())
     const store = withinHost(space, folder, clock)
     const tree = openTree({ hashKey: found.nameKey, engine })
-    const data = openData({ engine, store, clock, changeContent: changeContent(engine), changeContents: changeContents(engine), readContent: readContent(engine), directAfterBytes: options.seams?.directAfterBytes, needSharing: () => superblock.need(FEATURE.shared) })
+    const data = openData({ engine, store, clock, changeContent: changeContent(engine), changeContents: changeContents(engine), readContent: readContent(engine), directAfterBytes: options.seams?.directAfterBytes, flushBytes: options.seams?.flushBytes, needSharing: () => superblock.need(FEATURE.shared) })
     closers.push(() => data.close())
     await data.recover(backgroundContext())
     let sweeps: Snapshots | undefined

@@ -38,9 +38,9 @@ test('a rehearsal removes what it made; everything that it asks is answered with
     let rests = 0
     await rehearse({ vfs, clock: systemClock, folders: 2, rest: () => ++rests > 0 })
     assert.deepEqual(failed, [])
-    for (const name of ['lookup', 'mknod', 'getattr', 'mkdir', 'write', 'fsync', 'read', 'readdir', 'setattr', 'rename', 'unlink', 'rmdir', 'forget'])
+    for (const name of ['lookup', 'mknod', 'getattr', 'getxattr', 'mkdir', 'write', 'fsync', 'fsyncdir', 'read', 'readdir', 'setattr', 'rename', 'unlink', 'rmdir', 'forget'])
       assert.ok(called.get(name)! >= 2, `${name}: ${called.get(name)}`)
-    assert.equal(rests, 2 * (3 * 50 + 16 + 2 * 2)) // files three times, appends, journals
+    assert.equal(rests, 2 * (3 * 50 + 16 + 4 * 2)) // files three times, appends, journals
     const names: string[] = []
     await pool.vfs.readdir(rootContext, 1, 0, 0, 0, { entry: (name) => names.push(name) > 0 }, false)
     assert.deepEqual(names.filter((name) => name !== '.' && name !== '..'), [])
