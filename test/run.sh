@@ -38,7 +38,7 @@ node_tests() { # seconds for all, milliseconds for one file, files at once, file
   timeout -k 10 "$1" node --import tsx --test --test-reporter=spec --test-timeout="$2" --test-concurrency="$3" "${@:4}"
 }
 
-part build npx --no-install tsc -p tsconfig.json
+part build npm run --silent build
 part types npx --no-install tsc -p tsconfig.test.json
 for which in "${parts[@]}"; do
   case $which in

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import prettyBytes from 'pretty-bytes'
 import { Refusal } from '../pool/index.js'
 import { CHECKS } from '../sys/index.js'
+import { PACKAGE_FILE } from './places.js'
 
 export const EXIT_FAILED = 1
 export const EXIT_USAGE = 2
@@ -10,7 +11,7 @@ export const EXIT_USAGE = 2
 let cachedVersion: string | undefined
 
 export function version(): string {
-  cachedVersion ??= (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+  cachedVersion ??= (JSON.parse(readFileSync(PACKAGE_FILE, 'utf8')) as { version: string }).version
   return cachedVersion
 }
 

@@ -6,7 +6,6 @@
  *   - Findings go to stdout, one a line, as they are known; what a repair does follows. With --json one object at the end.
  */
 import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { fsckPool, holderText, Refusal, resolvePool, tryLock } from '../../pool/index.js'
 import type { FsckFinding, FsckReport } from '../../pool/index.js'
@@ -14,6 +13,7 @@ import { systemClock, systemRandom } from '../../sys/index.js'
 import { askStatus } from '../daemon/client.js'
 import { locate } from '../locate.js'
 import { bytesText, note, say, sentence } from '../output.js'
+import { MAIN_FILE } from '../places.js'
 import { progressBar } from '../progress.js'
 
 const CORRECTED = 1
@@ -51,9 +51,8 @@ const IN_CHILD = 'OGEE_FSCK_CHILD'
 /** In a process of its own. */
 async function apart(path: string, flags: Flags): Promise<number> {
   const { pool } = locateLost(path) // a wrong name needs no other process
-  const main = fileURLToPath(new URL('../main.js', import.meta.url))
   const args = ['fsck', path, ...(flags.repair === true ? ['--repair'] : []), ...(flags.json === true ? ['--json'] : [])]
-  const { status, signal, error } = spawnSync(process.execPath, [...process.execArgv, main, ...args], { stdio: 'inherit', env: { ...process.env, [IN_CHILD]: '1' } })
+  const { status, signal, error } = spawnSync(process.execPath, [...process.execArgv, MAIN_FILE, ...args], { stdio: 'inherit', env: { ...process.env, [IN_CHILD]: '1' } })
   if (error !== undefined) throw error
   if (status !== null) return status
   if (signal !== 'SIGSEGV' && signal !== 'SIGBUS' && signal !== 'SIGABRT' && signal !== 'SIGILL') throw new Refusal('failed', `The check was ended (${signal ?? 'no exit code'}): run it again; nothing is lost.`)

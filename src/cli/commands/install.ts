@@ -5,10 +5,10 @@
  */
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
 import { Refusal, refusalOf } from '../../pool/index.js'
 import { say } from '../output.js'
+import { OGEE_FILE } from '../places.js'
 
 const HELPERS = ['mount.ogee', 'mount.fuse.ogee']
 const MARK = '# Written by `ogee install`.'
@@ -17,9 +17,8 @@ const PREFIX_DEFAULT = '/sbin'
 const quoted = (path: string): string => `'${path.replaceAll("'", "'\\''")}'`
 
 function script(name: string): string {
-  const ogee = fileURLToPath(new URL('../../../bin/ogee', import.meta.url))
   return `#!/bin/sh\n${MARK} mount(8) calls it for file systems of type ${name.slice('mount.'.length)}.\n` +
-    `OGEE_NODE=${quoted(process.execPath)} OGEE_CALLED_AS=${name} exec ${quoted(ogee)} "$@"\n`
+    `OGEE_NODE=${quoted(process.execPath)} OGEE_CALLED_AS=${name} exec ${quoted(OGEE_FILE)} "$@"\n`
 }
 
 export const addInstall = (program: Command): void => {

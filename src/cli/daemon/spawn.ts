@@ -7,11 +7,11 @@
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { DAEMON_LOG_FILE, Refusal } from '../../pool/index.js'
 import type { Reason } from '../../pool/index.js'
 import { POOL_ENVIRONMENT } from '../../sys/index.js'
 import type { MountOptions } from '../options.js'
+import { MAIN_FILE } from '../places.js'
 import { DAEMON_COMMAND } from './command.js'
 import type { NbdSpec } from './nbd-spec.js'
 
@@ -35,8 +35,7 @@ export type Outcome = 'ready' | 'taken'
 
 export function spawnDaemon(spec: DaemonSpec, onNote: (text: string) => void): Promise<Outcome> {
   const log = openSync(join(spec.pool, DAEMON_LOG_FILE), 'a', 0o600)
-  const entry = fileURLToPath(new URL('../main.js', import.meta.url))
-  const child = spawn(process.execPath, [...V8, ...process.execArgv, entry, DAEMON_COMMAND, spec.pool, spec.dir ?? 'nbd'], {
+  const child = spawn(process.execPath, [...V8, ...process.execArgv, MAIN_FILE, DAEMON_COMMAND, spec.pool, spec.dir ?? 'nbd'], {
     detached: true, cwd: '/', stdio: ['ignore', log, log, 'ipc'], env: { ...process.env, ...POOL_ENVIRONMENT }
   })
   closeSync(log)
