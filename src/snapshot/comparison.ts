@@ -37,7 +37,7 @@ export interface Comparison {
   isChanged(ino: number): boolean
   /** What of a folder matters, sorted by name. Either number may be absent: then all of the other one's entries. */
   differences(old: number | undefined, young: number | undefined): Promise<readonly Difference[]>
-  /** A file with one name, or a folder, in both views: who lost its name in one place has it in another. */
+  /** A file with one name, which is known, or a folder, in both views: who lost its name in one place has it in another. */
   isMovable(old: Inode, young: Inode): boolean
   /** A byte string that begins with '/'; undefined if it has no path there. */
   pathAt(ino: number, view: View): Promise<string | undefined>
@@ -58,6 +58,8 @@ export async function compareViews({ engine, tree }: ComparisonParts, of: { read
   const reader = engine.reader(rootContext)
   const changed = numberSet()
   const leads = numberSet()
+  let everywhere = false // where a name is, nobody can tell: all folders are looked at
+  const matters = (ino: number): boolean => everywhere || leads.has(ino) || changed.has(ino)
 
   async function at(ino: number, view: View): Promise<Inode | undefined> {
     const now = await tree.inode(reader, ino, NOW)
@@ -72,6 +74,7 @@ export async function compareViews({ engine, tree }: ComparisonParts, of: { read
       const inode = await at(ino, young)
       if (inode === undefined || inode.domain !== domain) return
       leads.add(ino)
+      everywhere ||= inode.parent === 0 // the names that it has were not found yet when the view was taken: meta's visit.ts
       ino = inode.parent
     }
   }
@@ -87,7 +90,7 @@ export async function compareViews({ engine, tree }: ComparisonParts, of: { read
 
   return {
     old, young, root, at,
-    matters: (ino) => leads.has(ino) || changed.has(ino),
+    matters,
     isChanged: (ino) => changed.has(ino),
     async differences(oldDir, youngDir) {
       const was = oldDir === undefined || old === undefined || await foreign(oldDir) ? undefined : entries(tree, reader, oldDir, old)
@@ -95,12 +98,12 @@ export async function compareViews({ engine, tree }: ComparisonParts, of: { read
       const both = oldDir !== undefined && oldDir === youngDir && old !== undefined
       if (both && !changed.has(oldDir)) { // the same names
         const found: Difference[] = []
-        for await (const { name, ino } of is ?? []) if (leads.has(ino) || changed.has(ino)) found.push({ name, old: ino, young: ino })
+        for await (const { name, ino } of is ?? []) if (matters(ino)) found.push({ name, old: ino, young: ino })
         return found.sort(byName)
       }
-      return merged(was, is, both ? (ino) => leads.has(ino) || changed.has(ino) : () => true)
+      return merged(was, is, both ? matters : () => true)
     },
-    isMovable: (a, b) => isFolder(a) || (a.nlink === 1 && b.nlink === 1),
+    isMovable: (a, b) => isFolder(a) || (a.nlink === 1 && b.nlink === 1 && a.parent !== 0 && b.parent !== 0),
     async pathAt(ino, view) {
       let path = ''
       for (let node = ino; node !== root;) {

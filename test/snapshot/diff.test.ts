@@ -111,6 +111,51 @@ test('a diff says what differs, in both directions, and nothing of what does not
   }
 })
 
+test('a diff of a clone says what changed in it since it was made', { timeout: 300_000 }, async () => {
+  for (let seed = 1; seed <= SEEDS; seed++) {
+    const random = seededRandom(seed + 900)
+    const rig = await makeRig(seed)
+    for (let i = 0; i < 40; i++) await change(rig.now.vfs, 1, random)
+    await rig.now.pool.snapshots.create('/@s')
+    await rig.now.pool.clones.clone('/@s', '/clone')
+    await rig.now.pool.snapshots.create('/clone@a')
+    const clone = await nodeAt(rig.now.vfs, '/clone')
+    for (let i = 0; i < 20; i++) await change(rig.now.vfs, clone, random)
+    if (seed % 2 === 0) await rig.now.data.flush()
+    await rig.now.pool.snapshots.create('/clone@b')
+    const lines: DiffLine[] = []
+    await rig.now.pool.diffs.diff('/clone@a', '/clone@b', (line) => void lines.push(line))
+    const none: DiffLine[] = []
+    await rig.now.pool.diffs.diff('/clone@b', '/clone', (line) => void none.push(line))
+    assert.deepEqual(none, [])
+    assertSays(lines, await wholeOf(rig, '/clone/.snapshots/a'), await wholeOf(rig, '/clone/.snapshots/b'))
+    await rig.end()
+  }
+})
+
+test('a diff tells of a file whose only name lies where nobody looked', async () => {
+  const rig = await makeRig(5)
+  const { vfs, pool } = rig.now
+  for (const dir of ['a', 'b', 'c']) await vfs.mkdir(root, 1, dir, 0o755, 0)
+  const file = await vfs.mknod(root, await nodeAt(vfs, '/a'), 'x', 0o100644, 0, 0)
+  await vfs.link(root, file.ino, await nodeAt(vfs, '/b'), 'y')
+  await pool.snapshots.create('/@s')
+  await pool.clones.clone('/@s', '/clone')
+  await pool.snapshots.create('/clone@a')
+  const found = await nodeAt(vfs, '/clone/a/x')
+  await vfs.write(root, found, 0, 0, Buffer.from('new'), 0, 3, { killSuidgid: false, append: false })
+  await vfs.unlink(root, await nodeAt(vfs, '/clone/a'), 'x')
+  await pool.snapshots.create('/clone@b')
+  await vfs.setattr(root, found, { valid: 1, mode: 0o600, uid: 0, gid: 0, sizeBytes: 0, atimeSec: 0, atimeNsec: 0, mtimeSec: 0, mtimeNsec: 0, ctimeSec: 0, ctimeNsec: 0 }, 0)
+  for (let visited = 0; visited < 2; visited++) {
+    const lines: DiffLine[] = []
+    await pool.diffs.diff('/clone@a', '/clone@b', (line) => void lines.push(line))
+    assert.deepEqual(lines.map((line) => ('path' in line ? `${line.change} ${line.path}` : line.change)).sort(), ['modified /b/y', 'removed /a/x'])
+    await nodeAt(vfs, '/clone/b/y')
+  }
+  await rig.end()
+})
+
 test('a diff looks at what changed, not at the rest', async () => {
   const rig = await makeRig(1)
   const { vfs, pool, engine } = rig.now

@@ -79,6 +79,35 @@ test('a tree goes through images as it was, whole and in increments', { timeout:
   }
 })
 
+test('a clone goes through images as any tree, also where nobody looked into it', { timeout: 300_000 }, async () => {
+  for (let seed = 1; seed <= Math.ceil(SEEDS / 2); seed++) {
+    const random = seededRandom(seed + 500)
+    const from = await makeRig(seed)
+    const to = await makeRig(seed + 1000)
+    await from.now.pool.subvolumes.create('/home')
+    const home = await nodeAt(from.now.vfs, '/home')
+    for (let i = 0; i < 40; i++) await change(from.now.vfs, home, random)
+    await from.now.pool.snapshots.create('/home@s')
+    for (let i = 0; i < 10; i++) await change(from.now.vfs, home, random)
+    await from.now.pool.clones.clone('/home@s', '/clone')
+    await from.now.pool.snapshots.create('/clone@a')
+    await importInto(to.now.pool, '/a', await imageOf(from.now.pool, '/clone@a'))
+    assert.deepEqual(await textOf(to.now, '/a'), await textOf(from.now, '/home/.snapshots/s'), `seed ${seed}`)
+    await from.now.pool.clones.clone('/clone@a', '/second')
+    const second = await nodeAt(from.now.vfs, '/second')
+    await from.now.pool.snapshots.create('/second@a')
+    for (let i = 0; i < 15; i++) await change(from.now.vfs, second, random)
+    await from.now.pool.snapshots.create('/second@b')
+    await importInto(to.now.pool, '/b', await imageOf(from.now.pool, '/second@a'))
+    await importInto(to.now.pool, '/b', await imageOf(from.now.pool, '/second@b', 'a'))
+    assert.deepEqual(await textOf(to.now, '/b'), await textOf(from.now, '/second'), `seed ${seed}`)
+    assert.deepEqual(await textOf(from.now, '/second/.snapshots/a'), await textOf(from.now, '/home/.snapshots/s'), `seed ${seed}`)
+    await importInto(to.now.pool, '/c', await imageOf(from.now.pool, '/clone@a')) // and again, visited now
+    await from.end()
+    await to.end()
+  }
+})
+
 test('an image that is cut, damaged or does not fit changes nothing', async () => {
   const rig = await makeRig(7)
   const { pool, vfs } = rig.now
