@@ -1,5 +1,6 @@
 /** What the daemon does for `ogee trash`: the pool's own calls; the kernel forgets what it knew of names that are there again. */
 import type { Pool } from '../../pool/index.js'
+import { ROOT_NODE } from '../../vfs/index.js'
 import type { Calls, Streams } from './control.js'
 import type { Door } from './door.js'
 
@@ -13,7 +14,7 @@ export const trashCalls = ({ trash }: Pool, door: Door): Calls => ({
     const stale: { readonly parent: number, readonly name: string, readonly ino: number }[] = []
     try {
       return { ...await trash.restore(query.get('what') ?? '', query.get('to') ?? undefined, query.get('scope') === 'all' ? 'all' : 'together', (restored) => {
-        if (door.isHeld(restored.parent)) stale.push(restored)
+        if (restored.parent === ROOT_NODE || door.isHeld(restored.parent)) stale.push(restored)
       }) }
     } finally {
       for (const { parent, name, ino } of stale) {
