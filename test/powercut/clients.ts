@@ -155,6 +155,23 @@ export async function makeClient(world: World, number: number): Promise<Client> 
     return at > FILE_MAX_BYTES - 190 * KIB ? upTo(100 * KIB) : at
   }
 
+  /** From another file; where both begin alike in a unit, and the other is on the disk, they share units afterwards. */
+  async function copy(o: Open): Promise<void> {
+    const other = pick([...state.values()].filter((what) => what.startsWith('f') && what !== `f${o.file.ino}`))
+    if (other === undefined) return
+    const from = history.files.get(Number(other.slice(1)))!
+    const offset = upTo(2) === 0 ? 0 : upTo(size(from) + 1) & ~4095
+    const length = Math.min(size(from) - offset, [200 * KIB, FILE_MAX_BYTES][upTo(2)])
+    const at = upTo(3) === 0 ? 0 : upTo(size(o.file) + 1) & ~4095
+    if (length <= 0 || at + length > FILE_MAX_BYTES) return
+    if (upTo(3) > 0) await vfs.fsync(ctx, from.ino, 0, true) // else little of it is on the disk
+    const next = resized(o.file.versions.at(-1)!.bytes, Math.max(size(o.file), at + length))
+    from.versions.at(-1)!.bytes.copy(next, at, offset, offset + length)
+    await version(o, o.file, `copy ${offset}+${length} of inode ${from.ino} to ${at}`, next, async () => {
+      for (let done = 0; done < length;) done += await vfs.copyFileRange(ctx, from.ino, 0, offset + done, o.file.ino, o.handle, at + done, length - done)
+    })
+  }
+
   async function truncate(o: Open, to: number): Promise<void> {
     const { file, handle } = o
     if (to === 0 && size(file) > 0) o.hurried = true
@@ -275,6 +292,7 @@ export async function makeClient(world: World, number: number): Promise<Client> 
       else if (chance < 57) await sync(o)
       else if (chance < 60) await truncate(o, upTo(3) === 0 ? 0 : upTo(size(o.file) + 10_000))
       else if (chance < 65) await fallocate(o)
+      else if (chance < 71) await copy(o)
       else await write(o, offsetIn(o.file), lengthOf())
     }
   }
