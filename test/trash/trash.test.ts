@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { TrashLine } from '../../src/pool/index.js'
-import { Refusal } from '../../src/pool/index.js'
-import { rootContext as root, systemClock } from '../../src/sys/index.js'
+import { orphanKey, trashIno, trashKey } from '../../src/meta/keys.js'
+import { encodeOrphan, encodeRemoved } from '../../src/meta/rows.js'
+import { fsckPool, Refusal } from '../../src/pool/index.js'
+import { rootContext as root, seededRandom, systemClock } from '../../src/sys/index.js'
 import type { Clock } from '../../src/sys/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
 import { historyRows, makeRig, MIB, nodeAt, readAll, textOfPool } from '../snapshot/rig.js'
@@ -302,5 +304,57 @@ test('what is older than its days goes by itself, also of a trash that is off; w
   }
   await rig.now.settleOrphans()
   assert.equal((await rig.now.pool.status()).inodes, 1)
+  await rig.end()
+})
+
+test('a kill in the middle of a restoration: the rest is in the trash, and comes with --all', { timeout: 60_000 }, async () => {
+  const rig = await makeRig(8)
+  await rig.now.pool.trash.enable('/', 1)
+  await mkdir(rig.now.vfs, '/a')
+  for (let i = 0; i < 300; i++) await write(rig.now.vfs, `/a/f${i}`, String(i))
+  const whole = await textOfPool(rig.now.vfs, 1)
+  await removeTree(rig.now.vfs, '/a')
+  let told = 0
+  let dying: Promise<void> | undefined
+  await rig.now.pool.trash.restore('/a', undefined, 'together', () => {
+    if (++told === 100) dying = rig.die() // copies the files as they are now, at once
+  }).catch(() => undefined)
+  await dying
+  const left = (await paths(rig)).length
+  assert.ok(left > 0 && left < 300, `${left} are left`)
+  await rig.check()
+  assert.equal((await restore(rig, '/a', undefined, 'all')).restored, left)
+  assert.deepEqual(await textOfPool(rig.now.vfs, 1), whole)
+  await rig.end()
+})
+
+test('fsck sees a trash that is wrong, and repairs it', { timeout: 60_000 }, async () => {
+  const rig = await makeRig(9)
+  const { vfs, engine, pool } = rig.now
+  await pool.trash.enable('/', 1)
+  const [lost, both] = [await write(vfs, '/lost', 'lost'), await write(vfs, '/both', 'both')]
+  await unlink(vfs, '/lost')
+  await unlink(vfs, '/both')
+  const rows = await engine.reader(root).scan({ from: 'Q', to: 'R', limit: 10 })
+  const rowOf = (ino: number): string => rows.find(({ key }) => trashIno(key) === ino)!.key
+  await engine.transact(root, (tx) => {
+    tx.delete(rowOf(lost)) // an inode that is nowhere, sums that are wrong
+    tx.put(orphanKey(engine.session, both), encodeOrphan(1, 0)) // on two lists
+    tx.put(trashKey(1, { sec: 5, nsec: 6 }, 999), encodeRemoved(1, { parent: 1, name: 'no', typeBits: 0o100000, sizeBytes: 7, beforeSec: 0, beforeNsec: 0 })) // no such inode
+  })
+  const { folder } = pool
+  await pool.close()
+  const look = async (repair: boolean): Promise<string[]> => {
+    const found: string[] = []
+    await fsckPool(folder, { clock: systemClock, random: seededRandom(1), repair, isLive: false, found: ({ what }) => found.push(what), did: () => undefined })
+    return found
+  }
+  assert.deepEqual((await look(true)).sort(), [
+    'has no links and is on no list', 'is on 2 lists of inodes without links', 'is on a list and is no inode', 'the trash of domain 1 says 2 things of 8 bytes, and holds 2 of 11'
+  ])
+  assert.deepEqual(await look(false), [])
+  await rig.reopen()
+  assert.deepEqual(await paths(rig), [])
+  assert.equal((await readAll(rig.now.vfs, await nodeAt(rig.now.vfs, `/lost+found/#${lost}`), 9)).toString(), 'lost')
   await rig.end()
 })
