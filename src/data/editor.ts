@@ -400,10 +400,15 @@ class EditedMap implements Editor {
   }
 
   private logged(off: number, from: Uint8Array | undefined, at: number, length: number): Pending {
-    const { epoch } = this
-    const row = newLoggedRow(epoch, length)
-    if (from !== undefined) copyBytes(from, at, at + length, row, LOGGED_HEADER_BYTES)
-    return { off, len: length, birth: epoch, bytes: row.subarray(LOGGED_HEADER_BYTES), wholeRow: true, start: -1, borrowed: false, stamp: 0 }
+    const row = newLoggedRow(this.epoch, length)
+    if (from === undefined) row.fill(0, LOGGED_HEADER_BYTES)
+    else copyBytes(from, at, at + length, row, LOGGED_HEADER_BYTES)
+    return this.pendingOf(off, row)
+  }
+
+  private pendingOf(off: number, row: Uint8Array): Pending {
+    const bytes = row.subarray(LOGGED_HEADER_BYTES)
+    return { off, len: bytes.length, birth: this.epoch, bytes, wholeRow: true, start: -1, borrowed: false, stamp: 0 }
   }
 
   /** Cuts a logged range of `length` bytes into rows. */
@@ -422,10 +427,12 @@ class EditedMap implements Editor {
   }
 
   private joined(before: Pending, from: Uint8Array | undefined, at: number, length: number): Pending {
-    const p = this.logged(before.off, before.bytes, 0, before.len + length)
-    if (from === undefined) p.bytes!.fill(0, before.len)
-    else p.bytes!.set(from.subarray(at, at + length), before.len)
-    return p
+    const row = newLoggedRow(this.epoch, before.len + length)
+    const end = LOGGED_HEADER_BYTES + before.len
+    copyBytes(before.bytes!, 0, before.len, row, LOGGED_HEADER_BYTES)
+    if (from === undefined) row.fill(0, end)
+    else copyBytes(from, at, at + length, row, end)
+    return this.pendingOf(before.off, row)
   }
 
   /** Where nothing is pending yet, as the first edit: no copy of the list. */

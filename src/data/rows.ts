@@ -9,7 +9,7 @@
  *   P   9 kind u8. LOGGED: 10 the bytes. TENTATIVE and BORROWED: 10 start u64, 18 length u32. The units of a borrowed range belong
  *       to the unwritten extent under it
  */
-import { get64, PosixError, set64, viewOf } from '../sys/index.js'
+import { copyBytes, get64, PosixError, set64, viewOf } from '../sys/index.js'
 import type { Key, KeyedRow } from '../engine/index.js'
 import type { Extent, ExtentKind } from './extents.js'
 import type { Pending } from './filemap.js'
@@ -66,12 +66,33 @@ export function encodeExtent(extent: Extent): Uint8Array {
   return bytes
 }
 
-/** A logged row with room for `length` bytes from LOGGED_HEADER_BYTES on. */
+const PIECE_BYTES = 32 * 1024
+const CUT_BYTES_MAX = 8 * 1024 // more gets memory of its own
+let piece = Buffer.allocUnsafeSlow(PIECE_BYTES)
+let used = 0
+
+/** Rows of small writes share memory: they come together, and within seconds their flush takes them. */
+function cut(length: number): Uint8Array {
+  if (length > CUT_BYTES_MAX) return Buffer.allocUnsafeSlow(length)
+  if (used + length > PIECE_BYTES) {
+    piece = Buffer.allocUnsafeSlow(PIECE_BYTES)
+    used = 0
+  }
+  const bytes = piece.subarray(used, used + length)
+  used += (length + 7) & ~7
+  return bytes
+}
+
+const header = new Uint8Array(LOGGED_HEADER_BYTES)
+const headerView = viewOf(header)
+header[0] = VERSION
+header[9] = LOGGED
+
+/** A logged row with room for `length` bytes from LOGGED_HEADER_BYTES on, every one of which is the caller's to write. */
 export function newLoggedRow(birth: number, length: number): Uint8Array {
-  const bytes = new Uint8Array(LOGGED_HEADER_BYTES + length)
-  bytes[0] = VERSION
-  set64(viewOf(bytes), 1, birth)
-  bytes[9] = LOGGED
+  const bytes = cut(LOGGED_HEADER_BYTES + length)
+  set64(headerView, 1, birth)
+  copyBytes(header, 0, LOGGED_HEADER_BYTES, bytes, 0)
   return bytes
 }
 

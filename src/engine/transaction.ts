@@ -323,7 +323,9 @@ export class TxRun implements Tx {
 
   setCounters(key: Key, slots: ReadonlyArray<readonly [slot: number, value: number]>): void {
     const op = this.counterOp(key)
-    for (const [slot, value] of slots) {
+    for (let i = 0; i < slots.length; i++) {
+      const slot = slots[i][0]
+      const value = slots[i][1]
       assert(slot >= 0 && slot < SLOTS_LIMIT, 'a counter row has at most 12 slots')
       const sets = (op.sets ??= [])
       while (sets.length <= slot) sets.push(undefined)
