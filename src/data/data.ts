@@ -135,7 +135,7 @@ export interface Data {
   /** The file becomes what a view shows, the newest that shows it. In small transactions: nobody may use the file meanwhile, and after a crash it is begun again. */
   restore(ctx: Context, ino: number, view: View, effects: ContentEffects): Promise<void>
   /** A clone copies what it shows of its origin, and is one no more. Others use it meanwhile; who stops in the middle (or dies) goes on later. `ended` runs in the transaction that ends it. ENOSPC, EINTR. */
-  flatten(ctx: Context, ino: number, progress: (doneBytes: number, ofBytes: number) => void, ended: (tx: Tx) => MaybePromise<void>): Promise<void>
+  flatten(ctx: Context, ino: number, progress: (doneBytes: number, ofBytes: number) => MaybePromise<void>, ended: (tx: Tx) => MaybePromise<void>): Promise<void>
   /** Bytes that a clone shows and does not hold. */
   lentBytes(ctx: Context, ino: number): Promise<number>
   /** Removes rows of history, which no view shows any more, and gives back what they held: one transaction. */

@@ -39,7 +39,7 @@ export async function lentBytesOf(floor: Floor, _ctx: Context, ino: number): Pro
   return lentBytes(file.map)
 }
 
-export async function flatten(floor: Floor, ctx: Context, ino: number, progress: (done: number, of: number) => void, ended: (tx: Tx) => MaybePromise<void>): Promise<void> {
+export async function flatten(floor: Floor, ctx: Context, ino: number, progress: (done: number, of: number) => MaybePromise<void>, ended: (tx: Tx) => MaybePromise<void>): Promise<void> {
   const file = fileOf(floor, ino)
   const locked = <T>(fn: () => Promise<T>): MaybePromise<T> => exclusively(floor, file, async () => {
     if (file.content === undefined) await loaded(floor, file)
@@ -47,7 +47,7 @@ export async function flatten(floor: Floor, ctx: Context, ino: number, progress:
   })
   const of = await locked(() => Promise.resolve(lentBytes(file.map)))
   for (let done = 0; ;) {
-    progress(done, of)
+    await progress(done, of)
     if (ctx.signal?.cancelled === true) throw new PosixError('EINTR')
     const slice = await locked(() => Promise.resolve(sliceOf(file)))
     if (slice.length === 0) break

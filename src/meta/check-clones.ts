@@ -50,9 +50,9 @@ export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain
     const origin = decodeOrigin(bytes)
     if (inode === undefined) return say(ino, `is a clone of inode ${origin.ino}, and is not there`)
     if (!inode.hasOrigin) return say(ino, `is a clone of inode ${origin.ino}, and does not know`)
+    if (!isDirectory(inode) && origin.limit === 0) return // it was copied, and is of use to its snapshots only
     const was = await readInode(r, origin.ino, origin.epoch)
     if (was === undefined || isDirectory(was) !== isDirectory(inode)) return say(ino, `is a clone of inode ${origin.ino}, which was nothing of its kind in epoch ${origin.epoch}`)
-    if (!isDirectory(inode) && origin.limit === 0) return // it was copied, and is of use to its snapshots only
     if ((await r.get(holdKey(was.domain, origin.epoch, inode.domain))) === undefined) say(ino, `is a clone of inode ${origin.ino} in epoch ${origin.epoch}, which nobody holds`)
   })
   await each(holdsFrom(0), holdsFrom(LAST), async (key) => {

@@ -10,11 +10,12 @@
  */
 import type { Context, PosixError } from '../sys/index.js'
 import type { Key, MaybePromise, Reader, Tx } from '../engine/index.js'
-import type { View } from '../data/index.js'
+import type { Origin, View } from '../data/index.js'
 import type { ChangedInodes } from './changed.js'
 import type { CloneArgs } from './clone.js'
 import type { Hold } from './holds.js'
 import type { Domain, Snapshot, Removed } from './rows.js'
+import type { VolumeCloneArgs } from './volume-clones.js'
 import type { Rollback, Younger } from './rollback.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
 import type { MadeSubvolume } from './subvolumes.js'
@@ -156,6 +157,14 @@ export interface Tree {
   renameVolume(tx: Tx, name: string, newName: string): MaybePromise<void>
   /** ENOENT, ENOTEMPTY (it has snapshots). The inode, on the open-unlinked list now. */
   removeVolume(tx: Tx, op: Op, name: string): MaybePromise<number>
+  /** ENOENT, EEXIST, EBUSY. */
+  cloneVolume(tx: Tx, op: Op, args: VolumeCloneArgs): MaybePromise<Inode>
+  /** Of what a volume is a clone; undefined: of nothing (any more). */
+  originOf(r: Reader, ino: number): MaybePromise<Origin | undefined>
+  /** The clones that need views of a domain. */
+  clonesOf(r: Reader, domain: number): MaybePromise<readonly Hold[]>
+  /** A volume was flattened: what it held of its origin is released unless a snapshot of it still shows that. */
+  settleHolds(tx: Tx, domain: number): MaybePromise<boolean>
   /** Takes a snapshot of a domain: constant time. Returns its epoch. */
   snapshot(tx: Tx, op: Op, domain: number, name: string): MaybePromise<number>
   /** Takes its name away; what it alone held is found by needlessHistory. Returns its epoch. ENOENT. */

@@ -9,6 +9,7 @@
 import type { Reader, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { encodeChange } from './events.js'
+import { heldEpochs } from './holds.js'
 import { domainKey, firstNumber, rollbackKey, snapshotKey, sweepKey } from './keys.js'
 import { decodeRollback, decodeSnapshot, encodeDomain, encodeRollback, encodeSweep } from './rows.js'
 import { domainAt, domainNow, snapshotsOf } from './snapshot.js'
@@ -28,7 +29,7 @@ export interface Rollback {
 
 const PAGE_ROWS = 256
 
-/** ENOENT, EBUSY (one is under way), ENOTEMPTY (there are younger snapshots). */
+/** ENOENT, EBUSY (one is under way), ENOTEMPTY (there are younger snapshots), ETXTBSY (a clone needs what the domain showed later). */
 export function* rollBack(tx: Tx, domain: number, name: string, younger: Younger): Steps<Rollback> {
   const at = yield* domainNow(tx, domain)
   const { epoch: now, root } = at
@@ -38,6 +39,7 @@ export function* rollBack(tx: Tx, domain: number, name: string, younger: Younger
   const { epoch } = decodeSnapshot(row.bytes)
   const gone = (yield* snapshotsOf(tx, domain)).filter((s) => s.epoch > epoch)
   if (gone.length > 0 && younger === 'refuse') fail('ENOTEMPTY')
+  if ((yield* heldEpochs(tx, domain)).some((held) => held > epoch)) fail('ETXTBSY')
   for (const s of gone) {
     tx.delete(snapshotKey(domain, s.name))
     tx.change(encodeChange({ kind: 'unsnapshot', ino: root, name: s.name }))

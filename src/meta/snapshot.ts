@@ -8,10 +8,10 @@
  *   - An epoch that a clone holds (holds.ts) is as good as a snapshot without a name.
  */
 import type { KeyedRow, Reader, Tx } from '../engine/index.js'
-import { decodePast, HISTORY_KIND, NOW } from '../data/index.js'
+import { decodeOrigin, decodePast, HISTORY_KIND, NOW, originKey } from '../data/index.js'
 import { checkName, fail } from './access.js'
 import { encodeChange } from './events.js'
-import { decodeInode } from './inode.js'
+import { decodeInode, isRegular } from './inode.js'
 import { heldEpochs, holdsOn } from './holds.js'
 import { domainKey, firstNumber, holdKey, INODE_KIND, inodeKey, nameBehind, rollbackKey, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
 import type { Op } from './meta.js'
@@ -26,6 +26,8 @@ export interface NamedSnapshot extends Snapshot {
 }
 
 const PAGE_ROWS = 256
+/** In a mark: a clone's domain, and not an epoch. */
+const RELEASED = 2 ** 52
 
 export function* domainNow(tx: Reader, domain: number): Steps<Domain> {
   const row = yield* wait(tx.get(domainKey(domain)))
@@ -61,6 +63,7 @@ export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<num
   tx.put(domainKey(domain), encodeDomain({ ...at, newestSnapshot: Math.max(others.at(-1)?.epoch ?? 0, held.at(-1) ?? 0) }))
   tx.put(sweepKey(domain), encodeSweep(gone))
   tx.change(encodeChange({ kind: 'unsnapshot', ino: at.root, name }))
+  yield* settleHolds(tx, domain)
   return gone
 }
 
@@ -75,9 +78,22 @@ export function* releaseHolds(tx: Tx, clone: number): Steps<boolean> {
     const held = all.filter((h) => h.origin === origin && h.clone !== clone).map((h) => h.epoch)
     const named = (yield* snapshotsOf(tx, origin)).map((s) => s.epoch)
     tx.put(domainKey(origin), encodeDomain({ ...at, newestSnapshot: Math.max(0, ...held, ...named) }))
-    tx.put(sweepKey(origin), encodeSweep(epoch))
+    tx.put(sweepKey(origin), encodeSweep(RELEASED + clone)) // no other mark is this one
+    yield* settleHolds(tx, origin)
   }
   return gone.length > 0
+}
+
+/** A volume that was flattened needs its origin as long as a snapshot, or a clone of it, shows it as it was before. Answers whether something is held no more. */
+export function* settleHolds(tx: Tx, domain: number): Steps<boolean> {
+  const root = yield* wait(readInode(tx, domain, NOW))
+  if (root === undefined || !isRegular(root)) return false
+  const row = yield* wait(tx.get(originKey(domain)))
+  if (row === undefined) return yield* releaseHolds(tx, domain)
+  const { birth, limit } = decodeOrigin(row.bytes)
+  if (limit > 0) return false
+  const shown = [...(yield* snapshotsOf(tx, domain)).map((s) => s.epoch), ...(yield* heldEpochs(tx, domain))]
+  return shown.some((epoch) => epoch < birth) ? false : yield* releaseHolds(tx, domain)
 }
 
 /** Oldest first. */

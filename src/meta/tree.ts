@@ -20,10 +20,11 @@ import { forgetInode, orphans } from './orphans.js'
 import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
 import { isRollingBack, rollBack, rollbackDone, rollbacksWanted } from './rollback.js'
-import { allDomains, domainAt, needlessHistory, removeSnapshot, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
+import { allDomains, domainAt, needlessHistory, removeSnapshot, settleHolds, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
 import { makeSubvolume, removeSubvolume } from './subvolumes.js'
 import { discard, removedIn, restore, setTrash, trashes } from './trash.js'
+import { clonesOf, cloneVolume, originOf } from './volume-clones.js'
 import { listVolumes, makeVolume, removeVolume, renameVolume, volumeNamed } from './volumes.js'
 import { openVisits } from './visit.js'
 import { removexattr, setxattr } from './xattrs.js'
@@ -80,6 +81,10 @@ export function openTree(options: TreeOptions): Tree {
     makeVolume: (tx, op, name, ino, sizeBytes) => run(makeVolume(tx, op, name, ino, sizeBytes)),
     renameVolume: (tx, name, newName) => run(renameVolume(tx, name, newName)),
     removeVolume: (tx, op, name) => run(removeVolume(tx, op, name)),
+    cloneVolume: (tx, op, args) => run(cloneVolume(tx, op, args)),
+    originOf: (r, ino) => run(originOf(r, ino)),
+    clonesOf: (r, domain) => run(clonesOf(r, domain)),
+    settleHolds: (tx, domain) => run(settleHolds(tx, domain)),
     snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name)),
     makeSubvolume: (tx, op, parent, name, mode, ino) => body(makeSubvolume(tx, hash, op, parent, name, mode, ino)),
     removeSubvolume: (tx, op, parent, name) => body(removeSubvolume(tx, hash, op, parent, name)),

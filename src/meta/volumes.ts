@@ -6,10 +6,11 @@
  *     later in small steps, and its domain's row goes with the inode. A volume with snapshots stays.
  *   - Its size is the data floor's to change (truncate).
  */
-import { NOW } from '../data/index.js'
+import { NOW, originKey } from '../data/index.js'
 import type { Reader, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { encodeChange } from './events.js'
+import { holdsOn } from './holds.js'
 import { S_IFREG } from './inode.js'
 import type { StoredInode } from './inode.js'
 import { domainKey, orphanKey, snapshotsFrom, VOLUMES_END, VOLUMES_FROM, volumeKey, volumeName } from './keys.js'
@@ -18,6 +19,7 @@ import type { Inode, Op, VolumeRow } from './meta.js'
 import { readInode } from './read.js'
 import { damaged, decodeVolume, encodeDomain, encodeOrphan, encodeVolume, PLAIN_DOMAIN, UNLINKED } from './rows.js'
 import type { Domain } from './rows.js'
+import { releaseHolds } from './snapshot.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { addUsage, domainOf, putInode, updateInode } from './write.js'
@@ -63,7 +65,7 @@ export function* renameVolume(tx: Tx, name: string, newName: string): Steps<void
   tx.change(encodeChange({ kind: 'rename', ino, name, toName: newName }))
 }
 
-/** ENOENT, ENOTEMPTY (it has snapshots). The inode's number: its bytes are to be reclaimed. */
+/** ENOENT, ENOTEMPTY (it has snapshots), ETXTBSY (something is a clone of it). The inode's number: its bytes are to be reclaimed. A clone holds nothing any more. */
 export function* removeVolume(tx: Tx, op: Op, name: string): Steps<number> {
   const row = yield* wait(tx.get(volumeKey(name)))
   if (row === undefined) throw fail('ENOENT')
@@ -73,9 +75,12 @@ export function* removeVolume(tx: Tx, op: Op, name: string): Steps<number> {
   const domain = yield* domainOf(tx, inode.domain) // a snapshot taken meanwhile makes the body run again
   const snapshots = yield* wait(tx.scan({ from: snapshotsFrom(ino), to: snapshotsFrom(ino + 1), limit: 1 }))
   if (snapshots.length > 0) fail('ENOTEMPTY')
+  if ((yield* holdsOn(tx, ino)).length > 0) fail('ETXTBSY')
   tx.delete(volumeKey(name))
+  tx.delete(originKey(ino))
+  yield* releaseHolds(tx, ino)
   tx.put(orphanKey(op.session, ino), encodeOrphan(domain.epoch, UNLINKED))
-  updateInode(tx, domain, inode, { nlink: 0, ctimeSec: op.now.sec, ctimeNsec: op.now.nsec })
+  updateInode(tx, domain, inode, { nlink: 0, hasOrigin: false, ctimeSec: op.now.sec, ctimeNsec: op.now.nsec })
   tx.change(encodeChange({ kind: 'unlink', ino, name }))
   return ino
 }

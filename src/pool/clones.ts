@@ -1,4 +1,4 @@
-/** `ogee clone`: what FROM is tells what is made. A file becomes another file; `/path@NAME`, a tree, becomes a subvolume. */
+/** `ogee clone`: what FROM is tells what is made. A file becomes another file; `/path@NAME`, a tree, becomes a subvolume; `VOLUME@NAME`, or `VOLUME` as it is now, a volume. */
 import type { Data } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Tree } from '../meta/index.js'
@@ -6,6 +6,8 @@ import { bytesOf, parseNamed } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
 import { rootContext } from '../sys/index.js'
 import type { Vfs } from '../vfs/index.js'
+import { VolumeError } from '../volume/index.js'
+import type { Volumes } from '../volume/index.js'
 import { FEATURE } from './features.js'
 import type { LiveSuperblock } from './features.js'
 import { cloneFile, fileAt, noFile } from './file-clones.js'
@@ -24,11 +26,12 @@ interface Parts {
   readonly data: Data
   readonly vfs: Vfs
   readonly snapshots: Snapshots
+  readonly volumes: Volumes
   readonly superblock: LiveSuperblock
 }
 
 export function poolClones(parts: Parts): PoolClones {
-  const { engine, tree, snapshots, superblock } = parts
+  const { engine, tree, snapshots, volumes, superblock } = parts
   const names = poolNames({ engine, tree })
 
   async function cloneTree(from: string, to: string): ReturnType<PoolClones['clone']> {
@@ -46,16 +49,25 @@ export function poolClones(parts: Parts): PoolClones {
     return { made: path, touched: { parent, name } }
   }
 
+  async function cloneVolume(from: string, to: string): ReturnType<PoolClones['clone']> {
+    if (to.includes('/')) throw new Refusal('usage', `${from} is of a volume, and ${to} is a path: name a volume to be made.`)
+    try {
+      return { made: (await volumes.clone(from, to)).name, touched: undefined }
+    } catch (e) {
+      throw e instanceof VolumeError ? new Refusal(e.reason, e.message) : e
+    }
+  }
+
   return {
     async clone(from, to) {
-      const file = from.startsWith('/') ? await fileAt(parts, from) : undefined // one may be called a@b
+      if (!from.startsWith('/')) return cloneVolume(from, to)
+      const file = await fileAt(parts, from) // one may be called a@b
       if (file !== undefined) {
         const { path, ...touched } = await cloneFile(parts, file, to)
         return { made: path, touched }
       }
-      if (from.startsWith('/') && from.includes('@')) return cloneTree(from, to)
-      if (from.startsWith('/')) throw await noFile(parts, from)
-      throw new Refusal('usage', `${JSON.stringify(from)} cannot be cloned: name a file, or a snapshot of a tree, /@NAME or /path@NAME.`)
+      if (from.includes('@')) return cloneTree(from, to)
+      throw await noFile(parts, from)
     }
   }
 }

@@ -219,7 +219,9 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     const vfs = openVfs({ engine, tree, data, store, clock, options: options.vfs, released: () => sweeps?.start() })
     closers.push(() => vfs.close())
     const needEpochs = (): Promise<void> => superblock.need(FEATURE.epochs)
-    const volumes = openVolumes({ engine, tree, data, clock, needEpochs, removed: (ino) => vfs.reclaim(ino) })
+    const volumes = openVolumes({
+      engine, tree, data, clock, needEpochs, needClones: () => superblock.need(FEATURE.epochs | FEATURE.clones), removed: (ino) => vfs.reclaim(ino), released: () => sweeps?.start()
+    })
     const snapshots = openSnapshots({ engine, tree, data, clock, needEpochs })
     closers.push(() => snapshots.stop())
     sweeps = snapshots
@@ -237,7 +239,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, volumes, removed: (ino: number) => vfs.reclaim(ino) }
     const images = poolImages({ uuid: found.uuid, engine, tree, data, store, clock, snapshots, subvolumes: poolSubvolumes(ofEpochs), volumes, removed: ofEpochs.removed })
-    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), clones: poolClones({ engine, tree, data, vfs, snapshots, superblock }), diffs: poolDiffs({ engine, tree, data }), images, trash: poolTrash({ engine, tree, trash, clock }), closers })
+    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), clones: poolClones({ engine, tree, data, vfs, snapshots, volumes, superblock }), diffs: poolDiffs({ engine, tree, data }), images, trash: poolTrash({ engine, tree, trash, clock }), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e

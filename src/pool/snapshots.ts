@@ -170,6 +170,7 @@ export function poolSnapshots({ engine, tree, snapshots, volumes }: Parts): Pool
       await saying({
         ENOENT: () => new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`),
         ENOTEMPTY: () => new Refusal('exists', `Volume ${at.path} has snapshots that are younger than ${text}: ${since.join(', ')}. Rolling back removes them: add --force if they may go.`),
+        ETXTBSY: () => new Refusal('in-use', `Volume ${at.path} has clones of what it was after ${text}: remove them first, or flatten them (\`ogee volume list\` shows them).`),
         EBUSY: () => new Refusal('in-use', `Volume ${at.path} is being rolled back: try again when that is done.`)
       }, () => refusing(() => volumes.whileClosed(at.path, 'roll it back', () => snapshots.rollBack(rootContext, at.domain, name, younger))))
       return { removed: since }

@@ -22,15 +22,23 @@ export interface VolumeParts {
   readonly clock: Clock
   /** Resolves when the pool says durably that it has domains besides its root tree: before the first volume. */
   needEpochs(): Promise<void>
+  /** Before the first clone. */
+  needClones(): Promise<void>
   /** A removed volume's inode: its bytes are to be reclaimed. */
   removed(ino: number): void
+  /** A view is held no more: what it alone held is to be given back. */
+  released(): void
 }
 
 export interface VolumeInfo {
   readonly name: string
   readonly sizeBytes: number
-  /** What it holds of the pool's space. */
+  /** What it shows that lies in the pool's space. */
   readonly allocatedBytes: number
+  /** Of that, what is its origin's; it holds the rest. */
+  readonly lentBytes: number
+  /** Of what it is a clone: VOLUME@SNAP, or VOLUME if that snapshot has no name. */
+  readonly origin: string | null
   readonly createdSec: number
   /** The number of its inode and of its domain. */
   readonly inode: number
@@ -44,6 +52,10 @@ export interface Volumes {
   list(): Promise<VolumeInfo[]>
   info(name: string): Promise<VolumeInfo>
   create(name: string, sizeBytes: number): Promise<VolumeInfo>
+  /** A volume that begins as NAME, or NAME@SNAPSHOT, is: in an instant, whatever that holds. */
+  clone(from: string, name: string): Promise<VolumeInfo>
+  /** A clone copies what it shows of its origin, and is one no more. Others may use it meanwhile. Who throws in `progress` stops it; called again it goes on. */
+  flatten(name: string, progress: (doneBytes: number, ofBytes: number) => MaybePromise<void>): Promise<VolumeInfo>
   /** Larger at any time; smaller only if nobody has it open and `cut` says that bytes may go. */
   resize(name: string, sizeBytes: number, cut: 'keep' | 'cut'): Promise<VolumeInfo>
   rename(name: string, newName: string): Promise<VolumeInfo>
@@ -100,6 +112,7 @@ const QUIET: ContentEffects = { touch: undefined, killSuidgid: false, inPlace: t
 export function openVolumes(parts: VolumeParts): Volumes {
   const { engine, tree, data, clock } = parts
   const shared = new Map<number, Shared>()
+  const flattened = new Set<number>() // while they are
   const kept = new Map<number, string>() // whom nobody may open or change now, and why
   const ctx = backgroundContext()
 
@@ -125,7 +138,26 @@ export function openVolumes(parts: VolumeParts): Volumes {
     const open = shared.get(ino)
     let opens = 0
     for (const { handles } of open?.clients.values() ?? []) opens += handles
-    return { name, sizeBytes: inode.sizeBytes, allocatedBytes: inode.allocatedBytes, createdSec: inode.btimeSec, inode: ino, writer: open?.writer?.who ?? null, opens }
+    const origin = inode.hasOrigin ? await originText(ino) : null
+    const lentBytes = origin === null ? 0 : await data.lentBytes(ctx, ino)
+    return { name, sizeBytes: inode.sizeBytes, allocatedBytes: inode.allocatedBytes, lentBytes, origin, createdSec: inode.btimeSec, inode: ino, writer: open?.writer?.who ?? null, opens }
+  }
+
+  const nameOf = async (ino: number): Promise<string> => (await tree.volumes(engine.reader(ctx))).find((v) => v.ino === ino)?.name ?? `number ${ino}`
+
+  const originText = async (ino: number): Promise<string | null> => {
+    const reader = engine.reader(ctx)
+    const origin = await tree.originOf(reader, ino)
+    if (origin === undefined) return null
+    const snapshot = (await tree.snapshots(reader, origin.ino)).find((s) => s.epoch === origin.epoch)
+    const name = await nameOf(origin.ino)
+    return snapshot === undefined ? name : `${name}@${Buffer.from(snapshot.name, 'latin1').toString('utf8')}`
+  }
+
+  /** Why what clones need cannot go. */
+  const hasClones = async (name: string, ino: number): Promise<VolumeError> => {
+    const clones = await Promise.all((await tree.clonesOf(engine.reader(ctx), ino)).map(({ clone }) => nameOf(clone)))
+    return new VolumeError('in-use', `Volume ${name} is what ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of: remove ${clones.length === 1 ? 'it' : 'them'} first, or have ${clones.length === 1 ? 'it' : 'them'} copy what ${clones.length === 1 ? 'it needs' : 'they need'} (ogee volume flatten POOL ${clones[0]}).`)
   }
 
   const durable = async (): Promise<void> => engine.sync(ctx)
@@ -146,6 +178,45 @@ export function openVolumes(parts: VolumeParts): Volumes {
       const inode = await refusing(name, engine.transact(ctx, async (tx) => tree.makeVolume(tx, made, name, await tree.takeInodeNumbers(tx, 1), sizeBytes)))
       await durable()
       return infoOf(name, inode.ino)
+    },
+
+    async clone(from, name) {
+      checkVolumeName(name)
+      const at = from.indexOf('@')
+      const [of, snap] = at < 0 ? [from, undefined] : [from.slice(0, at), from.slice(at + 1)]
+      const origin = await inoOf(of)
+      refuseKept(of, origin)
+      await parts.needClones()
+      const made = op()
+      const snapshot = snap === undefined ? undefined : Buffer.from(snap, 'utf8').latin1Slice()
+      const clone = (): Promise<Inode> => engine.transact(ctx, async (tx) => tree.cloneVolume(tx, made, { origin, snapshot, name, ino: await tree.takeInodeNumbers(tx, 1) }))
+      const inode = await (snapshot === undefined ? data.quiesce(ctx, clone) : clone()).catch((e: unknown) => {
+        if (!(e instanceof PosixError)) throw e
+        if (e.code === 'ENOENT') throw new VolumeError('missing', `There is no snapshot ${from}: \`ogee snapshot list\` names those that are there.`)
+        if (e.code === 'EBUSY') throw new VolumeError('in-use', `Volume ${of} is being rolled back: try again when that is done.`)
+        throw existing(name, e)
+      })
+      await durable()
+      return infoOf(name, inode.ino)
+    },
+
+    async flatten(name, progress) {
+      const ino = await inoOf(name)
+      refuseKept(name, ino)
+      if (flattened.has(ino)) throw new VolumeError('in-use', `Volume ${name} is being flattened already.`)
+      if ((await infoOf(name, ino)).origin === null) return infoOf(name, ino)
+      flattened.add(ino)
+      try {
+        await data.flatten(ctx, ino, progress, async (tx) => void await tree.settleHolds(tx, ino))
+      } catch (e) {
+        if (e instanceof PosixError && e.code === 'ENOSPC') throw new VolumeError('full', `The pool has too little space for all that ${name} shows: free some, or enlarge the pool (ogee grow), and call it again. What was copied is its own now.`)
+        throw e
+      } finally {
+        flattened.delete(ino)
+      }
+      await durable()
+      parts.released()
+      return infoOf(name, ino)
     },
 
     async resize(name, sizeBytes, cut) {
@@ -180,14 +251,18 @@ export function openVolumes(parts: VolumeParts): Volumes {
       refuseKept(name, ino)
       const open = shared.get(ino)
       if (open !== undefined) throw inUse(name, open, 'remove it')
+      if (flattened.has(ino)) throw new VolumeError('in-use', `Volume ${name} is being flattened: stop that first.`)
       const removing = op()
       await refusing(name, engine.transact(ctx, (tx) => {
         const there = shared.get(ino) // opened meanwhile
         if (there !== undefined) throw inUse(name, there, 'remove it')
         return tree.removeVolume(tx, removing, name)
+      }).catch(async (e: unknown) => {
+        throw e instanceof PosixError && e.code === 'ETXTBSY' ? await hasClones(name, ino) : e
       }))
       await durable()
       parts.removed(ino)
+      parts.released()
     },
 
     async open(asked, who) {
@@ -215,6 +290,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
       refuseKept(name, ino)
       const open = shared.get(ino)
       if (open !== undefined) throw inUse(name, open, what)
+      if (flattened.has(ino)) throw new VolumeError('in-use', `Volume ${name} is being flattened: stop that before you ${what}.`)
       kept.set(ino, what)
       try {
         return await fn(ino)
@@ -313,12 +389,15 @@ function inUse(name: string, { clients }: Shared, what: string): VolumeError {
   return new VolumeError('in-use', `Volume ${name} is in use by ${[...clients.keys()].join(', ')}: disconnect it there before you ${what}.`)
 }
 
+const existing = (name: string, e: PosixError): Error => e.code !== 'EEXIST' ? e
+  : new VolumeError('exists', `There is a volume ${name} already: choose another name, or remove that one first (ogee volume rm POOL ${name}).`)
+
 async function refusing<T>(name: string, work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (e) {
     if (!(e instanceof PosixError)) throw e
-    if (e.code === 'EEXIST') throw new VolumeError('exists', `There is a volume ${name} already: choose another name, or remove that one first (ogee volume rm POOL ${name}).`)
+    if (e.code === 'EEXIST') throw existing(name, e)
     if (e.code === 'ENOENT') throw missing(name)
     if (e.code === 'ENOTEMPTY') throw new VolumeError('in-use', `Volume ${name} has snapshots: remove them first (ogee snapshot list POOL ${name}).`)
     throw e

@@ -8,6 +8,7 @@ import { Refusal } from '../../pool/index.js'
 import { announceSize, attach, detach, volumeFile } from '../attaching.js'
 import { askCall, askVolumes } from '../daemon/client.js'
 import { locate } from '../locate.js'
+import { flatten } from '../flattening.js'
 import { bytesText, PLAIN_TABLE, say } from '../output.js'
 import { parseSize } from '../sizes.js'
 import { askClosed, volumeRefusal } from '../volume-asks.js'
@@ -24,7 +25,7 @@ interface Flags {
 const POOL = "the pool's folder, or where it is mounted"
 
 export const addVolume = (program: Command): void => {
-  const volume = program.command('volume').summary('block volumes: create, list, info, resize, rename, rm')
+  const volume = program.command('volume').summary('block volumes: create, list, info, resize, rename, flatten, rm')
     .description('Makes and manages block volumes. They are thin: space is taken as it is written, and comes back with trim.\nServe them with `ogee nbd`.')
     .addHelpText('after', '\nExamples:\n  ogee volume create /srv/pool db --size 100G\n  ogee volume resize /mnt db --size +50G\n  ogee nbd /srv/pool db')
   const add = (name: string, args: readonly (readonly [string, string])[], summary: string): Command => {
@@ -69,6 +70,8 @@ export const addVolume = (program: Command): void => {
     const device = detach(volumeFile(join(locate(path).pool, 'volumes'), name), name)
     say(flags.json === true ? JSON.stringify({ volume: name, device }) : `Detached ${device}.`)
   }))
+  add('flatten', [['<NAME>', 'a clone']], 'have a clone copy what it shows of its origin, and be one no more').action((path: string, name: string, flags: Flags) => refusing(async () =>
+    show(flags, { volumes: [await flatten(locate(path).pool, name)], fenced: null }, (v) => (v.origin === null ? `Volume ${v.name} needs no other one.` : `Volume ${v.name} is a clone of ${v.origin}.`))))
   add('rm', [['<NAME>', 'the volume']], 'remove a volume and all that is on it').action((path: string, name: string, flags: Flags) => refusing(async () => {
     await ask(path, { do: 'rm', name })
     say(flags.json === true ? JSON.stringify({ removed: name }) : `Removed volume ${name}.`)
@@ -104,13 +107,13 @@ const show = (flags: Flags, { volumes: [volume] }: VolumeAnswer, text: (v: Volum
   say(flags.json === true ? JSON.stringify(volume) : text(volume))
 
 const infoText = (v: VolumeInfo): string => ([
-  ['volume', v.name], ['size', `${bytesText(v.sizeBytes)} (${v.sizeBytes} bytes)`], ['holds', bytesText(v.allocatedBytes)],
+  ['volume', v.name], ['size', `${bytesText(v.sizeBytes)} (${v.sizeBytes} bytes)`], ['holds', bytesText(v.allocatedBytes - v.lentBytes)], ['clone of', v.origin === null ? 'nothing' : `${v.origin} (${bytesText(v.lentBytes)} of it)`],
   ['made', new Date(v.createdSec * 1000).toISOString()], ['open', v.opens === 0 ? 'by nobody' : `${v.opens} times`], ['writer', v.writer ?? 'nobody']
 ] as const).map(([name, value]) => `${name.padEnd(12)}${value}`).join('\n')
 
 function listText(volumes: readonly VolumeInfo[]): string {
   if (volumes.length === 0) return 'There are no volumes. `ogee volume create POOL NAME --size 100G` makes one.'
-  const table = new Table({ head: ['NAME', 'SIZE', 'HOLDS', 'WRITER'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })
-  for (const v of volumes) table.push([v.name, bytesText(v.sizeBytes), bytesText(v.allocatedBytes), v.writer ?? '-'])
+  const table = new Table({ head: ['NAME', 'SIZE', 'HOLDS', 'WRITER', 'CLONE OF'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })
+  for (const v of volumes) table.push([v.name, bytesText(v.sizeBytes), bytesText(v.allocatedBytes - v.lentBytes), v.writer ?? '-', v.origin ?? '-'])
   return table.toString()
 }

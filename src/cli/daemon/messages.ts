@@ -43,7 +43,7 @@ export const Grown = z.object({ sizeBytes: z.number() })
 export const Synced = z.object({ durable: z.literal(true) })
 export const Volumes = z.object({
   volumes: z.array(z.object({
-    name: z.string(), sizeBytes: z.number(), allocatedBytes: z.number(), createdSec: z.number(), inode: z.number(), writer: z.string().nullable(), opens: z.number()
+    name: z.string(), sizeBytes: z.number(), allocatedBytes: z.number(), lentBytes: z.number(), origin: z.string().nullable(), createdSec: z.number(), inode: z.number(), writer: z.string().nullable(), opens: z.number()
   })),
   fenced: z.string().nullable()
 })
