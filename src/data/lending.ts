@@ -79,6 +79,8 @@ function replaceMap(floor: Floor, file: File, map: FileMap): void {
   floor.entries -= weight(file)
   file.map = map
   floor.entries += weight(file)
+  const { content } = file
+  file.miscounted = coverage(map, 0, WHOLE, 0).allocated + (content!.inline?.length ?? 0) - content!.allocatedBytes
 }
 
 /** Bytes that a file shows and does not hold. */
@@ -89,6 +91,4 @@ export async function lendAgain(floor: Floor, file: File, origin: Origin): Promi
   const { exts, pends, origin: now } = file.map
   const map = await withOrigin(floor, { exts, pends, origin: now }, origin)
   replaceMap(floor, file, { ...map, origin: now })
-  const { content } = file
-  file.miscounted = coverage(file.map, 0, WHOLE, 0).allocated + (content!.inline?.length ?? 0) - content!.allocatedBytes
 }

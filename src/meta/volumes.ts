@@ -6,7 +6,7 @@
  *     later in small steps, and its domain's row goes with the inode. A volume with snapshots stays.
  *   - Its size is the data floor's to change (truncate).
  */
-import { NOW, originKey } from '../data/index.js'
+import { decodeOrigin, encodeOrigin, NOW, originKey } from '../data/index.js'
 import type { Reader, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { encodeChange } from './events.js'
@@ -77,10 +77,11 @@ export function* removeVolume(tx: Tx, op: Op, name: string): Steps<number> {
   if (snapshots.length > 0) fail('ENOTEMPTY')
   if ((yield* holdsOn(tx, ino)).length > 0) fail('ETXTBSY')
   tx.delete(volumeKey(name))
-  tx.delete(originKey(ino))
+  const origin = yield* wait(tx.get(originKey(ino)))
+  if (origin !== undefined) tx.put(originKey(ino), encodeOrigin({ ...decodeOrigin(origin.bytes), limit: 0 })) // goes with its bytes
   yield* releaseHolds(tx, ino)
   tx.put(orphanKey(op.session, ino), encodeOrphan(domain.epoch, UNLINKED))
-  updateInode(tx, domain, inode, { nlink: 0, hasOrigin: false, ctimeSec: op.now.sec, ctimeNsec: op.now.nsec })
+  updateInode(tx, domain, inode, { nlink: 0, ctimeSec: op.now.sec, ctimeNsec: op.now.nsec })
   tx.change(encodeChange({ kind: 'unlink', ino, name }))
   return ino
 }

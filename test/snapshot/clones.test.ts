@@ -310,6 +310,6 @@ test('random use of volumes, their clones and clones of those gives what byte ar
     } finally {
       await rig.end()
     }
-  }), { numRuns: runs, ...(process.env.OGEE_SEED === undefined ? {} : { seed: Number(process.env.OGEE_SEED) }) })
+  }), { numRuns: runs, endOnFailure: process.env.OGEE_SEED !== undefined, includeErrorInReport: true, ...(process.env.OGEE_SEED === undefined ? {} : { seed: Number(process.env.OGEE_SEED) }) })
   assert.ok(clones > runs / 2)
 })
