@@ -126,8 +126,9 @@ export interface Floor {
   onWork: () => void
   /** Writes in place under way: a snapshot waits for them, and they for it. */
   readonly gate: { inside: number; closed: Promise<void> | undefined; emptied: () => void }
-  /** Files that become what they were (restoring.ts), until when; and how often one began to. */
+  /** Files that become what they were (restoring.ts), until when; those of which rows move now; and how often some did. */
   readonly restoring: Map<number, Promise<void>>
+  readonly stepping: Map<number, Promise<void>>
   restorings: number
   /** Reads under way: generation, count. */
   readonly reads: { generation: number; readonly counts: Map<number, number>; readonly waiting: { readonly generation: number; readonly pieces: readonly Piece[] }[] }
@@ -136,7 +137,7 @@ export interface Floor {
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, changeContents: ChangeContents, readContent: ReadContent): Floor {
   return {
     engine, store, clock, changeContent, changeContents, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), compose: (own) => Promise.resolve(own), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
-    stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, restoring: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
+    stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, restoring: new Map(), stepping: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
 

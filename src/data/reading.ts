@@ -51,7 +51,7 @@ export function seenAt(floor: Floor, ino: number, view: View): MaybePromise<Seen
 
 async function lookAt(floor: Floor, ino: number, view: View): Promise<Seen> {
   for (;;) {
-    while (floor.restoring.has(ino)) await floor.restoring.get(ino) // a row that leaves history between two scans would be found nowhere
+    while (floor.stepping.has(ino)) await floor.stepping.get(ino)
     const before = floor.restorings
     const seen = await lookOnce(floor, ino, view)
     if (before === floor.restorings) return seen

@@ -4,7 +4,8 @@
  *   - Small transactions, and it may begin anew after any of them. In this order: younger ranges go (their units are free: no view
  *     shows them), then extents come back, then logged bytes over them, then what a clone had of its origin, with the sizes. Until then the file is nobody's to read:
  *     the caller keeps others out, and this keeps the flush out.
- *   - Whoever looks at a view of the file waits: a row that leaves history between two scans would be found nowhere.
+ *   - Whoever looks at a view of the file looks between two steps: a row that leaves history between two scans would be found nowhere. It does
+ *     not wait for the end, which may wait for a snapshot that waits for it.
  */
 import type { Context } from '../sys/index.js'
 import type { KeyedRow } from '../engine/index.js'
@@ -25,7 +26,6 @@ export async function restore(floor: Floor, ctx: Context, ino: number, view: Vie
   while (floor.restoring.has(ino)) await floor.restoring.get(ino)
   let done = (): void => undefined
   floor.restoring.set(ino, new Promise((resolve) => (done = resolve)))
-  floor.restorings++
   try {
     const file = fileOf(floor, ino)
     await step(floor, file, () => Promise.resolve(withoutLent(floor, file)))
@@ -55,7 +55,15 @@ async function step<T>(floor: Floor, file: File, fn: () => Promise<T>): Promise<
   return exclusively(floor, file, async () => {
     if (file.content === undefined) await loaded(floor, file)
     file.cuts++ // a flush that began before gives up
-    return fn()
+    floor.restorings++
+    let done = (): void => undefined
+    floor.stepping.set(file.ino, new Promise((resolve) => (done = resolve)))
+    try {
+      return await fn()
+    } finally {
+      floor.stepping.delete(file.ino)
+      done()
+    }
   })
 }
 
