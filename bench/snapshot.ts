@@ -1,6 +1,6 @@
 /**
  * How long a snapshot and a clone take, and how long writers wait for them: a pool with many files, one writer at work, snapshots and clones made beside it.
- * Run: node --import tsx bench/snapshot.ts [files]. In one process, without a mount: what the daemon does, and nothing of the kernel's.
+ * Run: node --import tsx bench/snapshot.ts [files [bytes in each]]. In one process, without a mount: what the daemon does, and nothing of the kernel's.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,6 +9,7 @@ import { formatPool, makeFolder, openPool } from '../src/pool/index.js'
 import { rootContext as root, systemClock, systemRandom } from '../src/sys/index.js'
 
 const files = Number(process.argv[2] ?? 20_000)
+const fileBytes = Number(process.argv[3] ?? 4096)
 const top = mkdtempSync(join(process.env.OGEE_BENCH_ROOT ?? tmpdir(), 'ogee-snapshot-'))
 const folder = join(top, 'pool')
 makeFolder(folder)
@@ -21,13 +22,14 @@ const ms = (n: number): string => `${n.toFixed(1)} ms`
 
 try {
   const bytes = Buffer.alloc(4096, 7)
+  const small = Buffer.alloc(fileBytes, 7)
   const large = (await vfs.mknod(root, 1, 'large', 0o100644, 0, 0)).ino
   for (let i = 0; i < 256; i++) await vfs.write(root, large, 0, i * 1024 ** 2, Buffer.alloc(1024 ** 2, i), 0, 1024 ** 2, HOW)
   for (let d = 0; d * 1000 < files; d++) {
     const dir = (await vfs.mkdir(root, 1, `d${d}`, 0o755, 0)).ino
     for (let i = 0; i < 1000 && d * 1000 + i < files; i++) {
       const { ino } = await vfs.mknod(root, dir, `f${i}`, 0o100644, 0, 0)
-      await vfs.write(root, ino, 0, 0, bytes, 0, bytes.length, HOW)
+      if (fileBytes > 0) await vfs.write(root, ino, 0, 0, small, 0, fileBytes, HOW)
     }
   }
   await pool.sync()
@@ -73,7 +75,7 @@ try {
   }
   const lookup = async (dir: number, name: string): Promise<number> => (await vfs.lookup(root, dir, name))!.ino
 
-  console.log(`${files} files, 256 MiB in one more that is overwritten at random meanwhile; nine of each`)
+  console.log(`${files} files of ${fileBytes} bytes, 256 MiB in one more that is overwritten at random meanwhile; nine of each`)
   await nine('a snapshot', (i) => pool.snapshots.create(`/@s${i}`))
   await nine('a clone', (i) => pool.clones.clone('/@s0', `/c${i}`))
   await nine("a clone's folder of 1000, first ls -l", async (i) => list(await lookup(await lookup(1, `c${i}`), 'd0')))

@@ -3,6 +3,7 @@ export type { DirectoryRow, Inode, MakeArgs, Op, Timespec, Tree, VolumeRow } fro
 export type { Domain, Snapshot, Removed } from './rows.js'
 export type { CloneArgs } from './clone.js'
 export type { Hold } from './holds.js'
+export type { Forgotten } from './orphans.js'
 export type { TrashSums } from './trash.js'
 export type { Rollback, Younger } from './rollback.js'
 export type { NamedSnapshot, Sweep } from './snapshot.js'

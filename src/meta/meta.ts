@@ -14,6 +14,7 @@ import type { Origin, View } from '../data/index.js'
 import type { ChangedInodes } from './changed.js'
 import type { CloneArgs } from './clone.js'
 import type { Hold } from './holds.js'
+import type { Forgotten } from './orphans.js'
 import type { Domain, Snapshot, Removed } from './rows.js'
 import type { VolumeCloneArgs } from './volume-clones.js'
 import type { Rollback, Younger } from './rollback.js'
@@ -144,8 +145,8 @@ export interface Tree {
   setflags(tx: Tx, op: Op, ino: number, flags: number): MaybePromise<void>
   setxattr(tx: Tx, op: Op, ino: number, name: string, value: Uint8Array, flags: number, killSgid: boolean): MaybePromise<void>
   removexattr(tx: Tx, op: Op, ino: number, name: string): MaybePromise<void>
-  /** After data.reclaimStep said true: inode, xattrs, sums and the list entry go. True: history that it alone held may be given back. */
-  forgetInode(tx: Tx, session: number, ino: number): MaybePromise<boolean>
+  /** After data.reclaimStep said true: inode, xattrs, sums and the list entry go. 'later': ask again when another inode is forgotten. 'released': history that it alone held may be given back. */
+  forgetInode(tx: Tx, session: number, ino: number): MaybePromise<Forgotten>
   /** Open-unlinked inodes of sessions other than `session` (dead ones), up to limit. */
   orphans(r: Reader, session: number, limit: number): MaybePromise<ReadonlyArray<{ readonly session: number; readonly ino: number }>>
   // volumes: inodes that no directory names, each a domain of its own (volumes.ts)

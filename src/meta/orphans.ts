@@ -32,18 +32,21 @@ export function* orphans(r: Reader, session: number, limit: number): Steps<reado
   return [...before, ...behind].map(({ key }) => ({ session: firstNumber(key), ino: secondNumber(key) }))
 }
 
-/** The inode, its xattrs, its share of the usage and its list entry. Repeating it changes nothing; an inode with links stays. True: a view that it held is held no more. */
-export function* forgetInode(tx: Tx, session: number, ino: number): Steps<boolean> {
+/** 'later': a domain goes with the last of its inodes, and there are others. 'released': a view that it held is held no more. */
+export type Forgotten = 'gone' | 'later' | 'released'
+
+/** The inode, its xattrs, its share of the usage and its list entry. Repeating it changes nothing; an inode with links stays. */
+export function* forgetInode(tx: Tx, session: number, ino: number): Steps<Forgotten> {
   const listed = orphanKey(session, ino)
-  if ((yield* wait(tx.get(listed))) === undefined) return false
+  if ((yield* wait(tx.get(listed))) === undefined) return 'gone'
   const inode = yield* wait(readInode(tx, ino, NOW))
   if (inode === undefined || inode.nlink > 0) {
     tx.delete(listed)
-    return false
+    return 'gone'
   }
   assert(inode.parent === 0, 'an inode without links has no home')
   const domain = lastEpochs(yield* domainOf(tx, inode.domain), inode)
-  if (domain.root === ino && isDirectory(inode) && (yield* hasOthers(tx, ino))) return false // a domain goes with the last of its inodes: listed, this one waits for the next opening
+  if (domain.root === ino && isDirectory(inode) && (yield* hasOthers(tx, ino))) return 'later'
   tx.delete(listed)
   if (inode.hasXattrs) {
     const to = xattrsFrom(ino + 1)
@@ -63,7 +66,7 @@ export function* forgetInode(tx: Tx, session: number, ino: number): Steps<boolea
   tx.delete(inodeKey(ino)) // no history: without links no view reaches it
   addUsage(tx, -1, -chargedBytes(inode))
   tx.change(encodeChange({ kind: 'forget', ino }))
-  return domain.root === ino && (yield* releaseHolds(tx, ino))
+  return domain.root === ino && (yield* releaseHolds(tx, ino)) ? 'released' : 'gone'
 }
 
 /** Whether another inode of the domain whose root this was is still listed: a file that somebody has open. */

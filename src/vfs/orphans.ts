@@ -7,11 +7,13 @@
  *     mount after a crash is as quick as any.
  *   - Space that is being reclaimed counts as free: statfs waits a moment for it (`soon`), and who finds the pool full waits
  *     until it is there (`makeRoom`).
+ *   - The root of a removed subvolume goes after all that was in it (`postponed`): its domain is needed until then.
  *   - An inode whose reclaim fails (its rows are damaged) stays on the list, and keeps nobody else there; the next opening tries again.
  *     Where FAILURES_MAX do it is the pool that fails.
  */
 import { backgroundContext, CancelSource, PosixError } from '../sys/index.js'
 import type { Timer } from '../sys/index.js'
+import type { Forgotten } from '../meta/index.js'
 import type { OpenNode, Parts } from './core.js'
 
 const RECLAIM_AFTER_MS = 20 // gathers an rm -rf into few transactions
@@ -60,6 +62,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   const ctx = backgroundContext(stopped)
   const waiting = new Map<number, Waiting>() // unlinked, still open or known to the door
   const queue: Orphan[] = []
+  const postponed: Orphan[] = []
   const dead = new Set<number>()
   let timer: Timer | undefined
   let working: Promise<void> | undefined
@@ -70,7 +73,11 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   const reclaimable = (ino: number): void => {
     waiting.delete(ino)
     dead.add(ino)
-    queue.push({ ino, session: engine.session })
+    enqueue({ ino, session: engine.session })
+  }
+
+  const enqueue = (orphan: Orphan): void => {
+    queue.push(orphan)
     if (working === undefined) timer ??= clock.after(RECLAIM_AFTER_MS, () => void settle())
   }
 
@@ -83,24 +90,32 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
   }
 
   /** Bytes first, those of small files together, of others one after the other; then all of these inodes go in one transaction. */
-  const reclaim = async (batch: readonly Orphan[]): Promise<void> => {
+  const reclaim = async (batch: readonly Orphan[]): Promise<'some' | 'none'> => {
+    const stuckBefore = stuck.size
     const bare = new Set(await data.reclaimTogether(ctx, batch.map(({ ino }) => ino).filter((ino) => !stuck.has(ino))))
     const empty: Orphan[] = []
     for (const orphan of batch) {
       if (stuck.has(orphan.ino)) continue
       if (bare.has(orphan.ino) || await freeBytes(orphan.ino)) empty.push(orphan)
     }
-    if (empty.length === 0 || stopped.cancelled) return
-    const released = await engine.transact(ctx, async (tx) => {
-      let some = false
-      for (const { session, ino } of empty) some = await tree.forgetInode(tx, session, ino) || some
-      return some
+    if (empty.length === 0 || stopped.cancelled) return stuck.size > stuckBefore ? 'some' : 'none'
+    const forgotten = await engine.transact(ctx, async (tx) => {
+      const outcomes: Forgotten[] = []
+      for (const { session, ino } of empty) outcomes.push(await tree.forgetInode(tx, session, ino))
+      return outcomes
     })
-    if (released) parts.released?.()
+    if (forgotten.includes('released')) parts.released?.()
+    const late = empty.filter((_, i) => forgotten[i] === 'later')
+    if (late.length < empty.length) { // roots of subvolumes, whose last file may just have gone
+      for (const { session, ino } of postponed.splice(0)) enqueue({ session, ino })
+    }
+    postponed.push(...late)
     for (const { ino } of empty) {
+      if (late.some((orphan) => orphan.ino === ino)) continue
       dead.delete(ino)
       gone(ino)
     }
+    return late.length < empty.length || stuck.size > stuckBefore ? 'some' : 'none'
   }
 
   const freeBytes = async (ino: number): Promise<boolean> => {
@@ -152,7 +167,7 @@ export function openOrphans(parts: Parts, openNodes: ReadonlyMap<number, OpenNod
     while (!stopped.cancelled) {
       const batch = await tree.orphans(engine.reader(ctx), engine.session, RECLAIM_BATCH_MAX + stuck.size)
       if (batch.every(({ ino }) => stuck.has(ino))) return
-      await reclaim(batch)
+      if (await reclaim(batch) === 'none') return
       await clock.sleep(LEFTOVER_PAUSE_MS, stopped)
     }
   }

@@ -11,7 +11,7 @@ import { systemClock, systemRandom } from '../../sys/index.js'
 import { askStatus } from '../daemon/client.js'
 import { locate } from '../locate.js'
 import { MOUNT_TYPE, readMounts } from '../mountinfo.js'
-import { bytesText, EXIT_FAILED, note, PLAIN_TABLE, say, sentence } from '../output.js'
+import { bytesText, PLAIN_TABLE, say } from '../output.js'
 import { noteOf } from '../registry.js'
 
 interface Line extends PoolFigures {
@@ -29,16 +29,7 @@ export const addDf = (program: Command): void => {
     .action(async (paths: string[], flags: { readonly json?: boolean }) => {
       const pools = paths.length > 0 ? paths.map((path) => locate(path).pool) : mounted()
       const lines: Line[] = []
-      for (const pool of pools) {
-        try {
-          lines.push(await lineOf(pool))
-        } catch (e) {
-          if (paths.length === 1) throw e
-          note(sentence(e)) // the others are shown all the same, as df(1) does
-          process.exitCode = EXIT_FAILED
-        }
-      }
-      if (lines.length === 0 && pools.length > 0) return
+      for (const pool of pools) lines.push(await lineOf(pool))
       if (flags.json === true) return say(JSON.stringify(lines.map((l) => ({ ...l, limitedByDisk: isLimited(l) }))))
       if (lines.length === 0) return say('No pool is mounted. `ogee df POOL` shows one that is not.')
       say(tableText(lines))

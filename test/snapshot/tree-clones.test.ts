@@ -1,0 +1,41 @@
+/** Clones of trees and what they hold: space comes back when the last who reads through goes. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { rootContext as root, seededRandom } from '../../src/sys/index.js'
+import { historyRows, makeRig, nodeAt } from './rig.js'
+
+const HOW = { killSuidgid: false, append: false }
+
+test('a file that is open when its clone is removed reads on, and what it needs stays until it is closed', async () => {
+  const rig = await makeRig(1)
+  const { vfs, pool, engine } = rig.now
+  const holds = async (): Promise<number> => (await engine.reader(root).scan({ from: 'K', to: 'L', limit: 10 })).length
+  const bytes = Buffer.from(seededRandom(3).bytes(300_000))
+  const { ino } = await vfs.mknod(root, 1, 'f', 0o100644, 0, 0)
+  await vfs.write(root, ino, 0, 0, bytes, 0, bytes.length, HOW)
+  await pool.snapshots.create('/@s')
+  await pool.clones.clone('/@s', '/clone')
+  await vfs.unlink(root, 1, 'f')
+  vfs.forget(ino)
+  await pool.snapshots.remove('/@s')
+  const file = await nodeAt(vfs, '/clone/f')
+  const { handle } = await vfs.open(root, file, 0)
+  await vfs.unlink(root, await nodeAt(vfs, '/clone'), 'f')
+  vfs.forget(file)
+  await pool.subvolumes.remove('/clone')
+  await rig.now.settleOrphans()
+  await pool.snapshots.settle()
+  assert.equal(await holds(), 1)
+  const into = Buffer.alloc(bytes.length)
+  assert.equal(await vfs.read(root, file, handle, 0, into.length, into, 0), bytes.length)
+  assert.ok(into.equals(bytes))
+  const used = rig.now.store.status().usedBytes
+  await vfs.release(root, file, handle)
+  await rig.now.settleOrphans()
+  await rig.now.settleOrphans()
+  assert.equal(await holds(), 0)
+  await pool.snapshots.settle()
+  assert.equal(await historyRows(rig.now), 0)
+  assert.ok(rig.now.store.status().usedBytes <= used - bytes.length)
+  await rig.end()
+})
