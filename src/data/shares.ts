@@ -50,7 +50,12 @@ export function encodeShare({ len, count }: Share): Uint8Array {
   return bytes
 }
 
-const damaged = (start: number): PosixError => new PosixError('EIO', `the count of shared units at ${start} is damaged: unmount the pool and run ogee fsck --repair`)
+/** Units are to be shared that nobody counts: their last holder is gone, or a row is lost. */
+export class Uncounted extends PosixError {
+  constructor(start = 0) {
+    super('EIO', `the count of shared units at ${start} is damaged: unmount the pool and run ogee fsck --repair`)
+  }
+}
 
 export function decodeShare(key: Key, { bytes }: Row): Share {
   const start = Buffer.from(key, 'latin1')
@@ -92,7 +97,7 @@ async function change(tx: Tx, { startBytes, lengthBytes }: Piece, by: 1 | -1, fr
 }
 
 function lost(start: number): never {
-  throw damaged(start)
+  throw new Uncounted(start)
 }
 
 const shareFrom = (tx: Tx, start: number): MaybePromise<Share | undefined> => {
@@ -107,11 +112,11 @@ async function shareAround(tx: Tx, start: number): Promise<Share> {
   if (exact !== undefined) return exact
   for (;;) {
     const found: readonly KeyedRow[] = await tx.scan({ from: SHARES_KIND, to: shareKey(start), limit: 1, reverse: true })
-    if (found.length === 0) throw damaged(start)
+    if (found.length === 0) throw new Uncounted(start)
     const scanned = decodeShare(found[0].key, found[0].row)
     const share = await shareFrom(tx, scanned.start) // scans are not validated, this is
     if (share === undefined || share.len !== scanned.len) continue // it changed in between
-    if (share.start + share.len <= start) throw damaged(start)
+    if (share.start + share.len <= start) throw new Uncounted(start)
     return share
   }
 }

@@ -4,21 +4,29 @@
  *     The rest is copied as by read and write. Of what is not synced yet much is synced first, little is copied.
  *   - A step holds both files' locks, the lower number's first, and is two transactions: one marks the source's extents as shared, by
  *     one file so far; the other gives the target's rows, and counts. After either of them both files are whole.
+ *   - What a snapshot shows is shared as well: its extents are the file's own rows that are old enough, or rows of history. If the snapshot goes
+ *     meanwhile, its units stay until this ends (beginRead), and the rest is copied.
  *   - Extents that are shared are never written in place (extents.ts), so neither file sees what is written to the other.
  *   - The source's last unit is shared as a whole if the target ends there too: behind the end both are zero.
  * 64 MiB cost as much as 4 KiB: two rows in each file and a count.
  */
+import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import { UNIT_BYTES } from '../store/index.js'
+import type { Piece } from '../store/index.js'
 import { commit, exclusively } from './changing.js'
 import { LOGGED_MAX_BYTES, NOW } from './data.js'
 import type { Content, ContentEffects, CopyWish, View } from './data.js'
+import type { Extent } from './extents.js'
 import { ceilUnit, firstBehind, floorUnit } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
-import { fileOf, loaded, withLock } from './files.js'
+import { beginRead, endRead, fileOf, loaded, withLock } from './files.js'
 import type { File, Floor } from './files.js'
 import { flush, syncStore } from './flushing.js'
-import { read } from './reading.js'
+import { decodePast, encodePast, historyKey } from './history.js'
+import { read, seen } from './reading.js'
+import { decodeExtent, encodeExtent, extentKey } from './rows.js'
+import { countShares, Uncounted } from './shares.js'
 import { syncFile } from './syncing.js'
 import { write } from './writing.js'
 
@@ -35,6 +43,7 @@ const QUIET: ContentEffects = { touch: undefined, killSuidgid: false }
 
 interface Request {
   readonly from: number
+  readonly view: View
   readonly to: number
   readonly effects: ContentEffects
   readonly wish: CopyWish
@@ -45,8 +54,8 @@ interface Taken {
   readonly off: number
   readonly len: number
   readonly start: number
-  /** Nobody shares it yet. */
-  readonly isOwn: boolean
+  /** The extent that it is a part of. */
+  readonly of: Extent
 }
 interface Plan {
   readonly taken: readonly Taken[]
@@ -58,9 +67,9 @@ interface Plan {
 type Step = { readonly done: number } | { readonly copy: number }
 
 export async function copy(floor: Floor, ctx: Context, from: number, view: View, fromOffset: number, to: number, toOffset: number, length: number, effects: ContentEffects, wish: CopyWish): Promise<number> {
-  const request: Request = { from, to, effects, wish }
-  const mayShare = view === NOW && (fromOffset - toOffset) % UNIT_BYTES === 0 && (wish === 'shared' || length > LOGGED_MAX_BYTES)
-  if (mayShare) await settle(floor, ctx, from, fromOffset, fromOffset + length, wish)
+  const request: Request = { from, view, to, effects, wish }
+  const mayShare = (fromOffset - toOffset) % UNIT_BYTES === 0 && (wish === 'shared' || length > LOGGED_MAX_BYTES)
+  if (mayShare && view === NOW) await settle(floor, ctx, from, fromOffset, fromOffset + length, wish)
   let copied = 0
   let done = 0
   for (let steps = 0; done < length && copied < COPIED_MAX_BYTES && steps < STEPS_MAX; steps++) {
@@ -72,7 +81,7 @@ export async function copy(floor: Floor, ctx: Context, from: number, view: View,
       continue
     }
     const wanted = Math.min(step.copy, length - done, COPIED_MAX_BYTES - copied)
-    const n = await copyBytes(floor, ctx, request, view, fromOffset + done, toOffset + done, wanted)
+    const n = await copyBytes(floor, ctx, request, fromOffset + done, toOffset + done, wanted)
     done += n
     copied += n
     if (n < wanted) break
@@ -80,7 +89,7 @@ export async function copy(floor: Floor, ctx: Context, from: number, view: View,
   return done
 }
 
-async function copyBytes(floor: Floor, ctx: Context, { from, to, effects }: Request, view: View, fromOffset: number, toOffset: number, length: number): Promise<number> {
+async function copyBytes(floor: Floor, ctx: Context, { from, view, to, effects }: Request, fromOffset: number, toOffset: number, length: number): Promise<number> {
   const buffer = new Uint8Array(Math.min(length, COPY_BYTES))
   let done = 0
   while (done < length) {
@@ -116,7 +125,20 @@ async function settle(floor: Floor, ctx: Context, ino: number, from: number, to:
 
 // ---------------------------------------------------------------------------------------------------------- sharing
 
-function share(floor: Floor, ctx: Context, request: Request, fromOffset: number, toOffset: number, length: number): Promise<Step> {
+async function share(floor: Floor, ctx: Context, request: Request, fromOffset: number, toOffset: number, length: number): Promise<Step> {
+  if (request.view === NOW) return shareSome(floor, ctx, request, fromOffset, toOffset, length)
+  const generation = beginRead(floor)
+  try {
+    return await shareSome(floor, ctx, request, fromOffset, toOffset, length)
+  } catch (e) {
+    if (e instanceof Uncounted) return { copy: length } // the snapshot is being removed
+    throw e
+  } finally {
+    endRead(floor, generation)
+  }
+}
+
+function shareSome(floor: Floor, ctx: Context, request: Request, fromOffset: number, toOffset: number, length: number): Promise<Step> {
   const { from, to } = request
   const unaligned = ceilUnit(fromOffset) - fromOffset
   if (unaligned > 0) return Promise.resolve({ copy: unaligned })
@@ -131,18 +153,18 @@ function share(floor: Floor, ctx: Context, request: Request, fromOffset: number,
 }
 
 async function shareLocked(floor: Floor, ctx: Context, request: Request, source: File, target: File, fromOffset: number, toOffset: number, length: number): Promise<Step> {
-  await loaded(floor, source)
   await loaded(floor, target)
-  const { sizeBytes, inline } = source.content!
+  const { content: { sizeBytes, inline }, map } = await sourceOf(floor, ctx, request, source)
   const end = Math.min(fromOffset + length, sizeBytes)
   if (end <= fromOffset) return { done: 0 }
-  if (inline !== undefined || hasUnsyncedPlaces(floor, source)) return { copy: end - fromOffset }
+  if (inline !== undefined || (request.view === NOW && hasUnsyncedPlaces(floor, source))) return { copy: end - fromOffset }
   const endsBoth = end === sizeBytes && toOffset + end - fromOffset >= target.content!.sizeBytes
   const limit = endsBoth ? ceilUnit(end) : floorUnit(end)
   if (limit <= fromOffset) return { copy: end - fromOffset }
-  const { taken, upto } = planOf(source.map, fromOffset, Math.min(limit, fromOffset + room(target.map, toOffset, limit - fromOffset)))
-  if (upto === fromOffset) return { copy: Math.min(end, pendingEnd(source.map, fromOffset)) - fromOffset }
-  await mark(floor, ctx, source, taken)
+  const { taken, upto } = planOf(map, fromOffset, Math.min(limit, fromOffset + room(target.map, toOffset, limit - fromOffset)))
+  if (upto === fromOffset) return { copy: Math.min(end, pendingEnd(map, fromOffset)) - fromOffset }
+  await mark(floor, ctx, source, taken.filter((t) => ownIn(source.map, t)))
+  if (request.view !== NOW) await markPast(floor, ctx, source, taken.filter((t) => t.of.kind === 'own' && !isIn(source.map, t)))
   const done = Math.min(upto, end) - fromOffset
   await take(floor, ctx, target, toOffset, done, upto - fromOffset, taken.map((t) => ({ ...t, off: t.off - fromOffset + toOffset })), request.effects)
   return { done }
@@ -172,7 +194,7 @@ function planOf({ exts, pends }: FileMap, at: number, limit: number): Plan {
     const to = Math.min(end, e.off + e.len)
     if (!e.unwritten) {
       if (e.kind === 'lent') return { taken, upto: off } // another file's
-      taken.push({ off, len: to - off, start: e.start + off - e.off, isOwn: e.kind === 'own' })
+      taken.push({ off, len: to - off, start: e.start + off - e.off, of: e })
     }
     pos = to
   }
@@ -187,15 +209,58 @@ function pendingEnd({ exts, pends }: FileMap, at: number): number {
   return Math.min(e.off + e.len, unitOf(p))
 }
 
+/** What is copied from, as the view shows it. The source's lock is held: its own rows stay where they are. */
+async function sourceOf(floor: Floor, ctx: Context, { from, view }: Request, source: File): Promise<{ readonly content: Content; readonly map: FileMap }> {
+  if (view === NOW) {
+    await loaded(floor, source)
+    return { content: source.content!, map: source.map }
+  }
+  try {
+    await loaded(floor, source)
+  } catch (e) {
+    if (!(e instanceof PosixError) || e.code !== 'ESTALE') throw e // removed since: all that the view shows is history
+  }
+  return seen(floor, ctx, from, view, (s) => s)
+}
+
+const rowAt = ({ exts }: FileMap, { of }: Taken): Extent | undefined => {
+  const e = exts[firstBehind(exts, of.off)]
+  return e !== undefined && e.off === of.off && e.len === of.len && e.start === of.start && e.birth === of.birth ? e : undefined
+}
+/** Its extent is one of these. */
+const isIn = (map: FileMap, taken: Taken): boolean => rowAt(map, taken) !== undefined
+const ownIn = (map: FileMap, taken: Taken): boolean => rowAt(map, taken)?.kind === 'own'
+
 /** The source's own extents become shared ones, of which it is the only holder so far. */
-async function mark(floor: Floor, ctx: Context, source: File, taken: readonly Taken[]): Promise<void> {
-  const own = taken.filter(({ isOwn }) => isOwn)
+async function mark(floor: Floor, ctx: Context, source: File, own: readonly Taken[]): Promise<void> {
   if (own.length === 0) return
   await floor.needSharing() // older versions are kept out before the first of them
   await commit(floor, ctx, source, { effects: QUIET }, (editor, _tx, _ref, before) => {
     for (const { off, len } of own) editor.markShared(off, off + len)
     return { sizeBytes: before.sizeBytes, keepInline: true }
   })
+}
+
+/** The same of extents in history, each as a whole. */
+async function markPast(floor: Floor, ctx: Context, { ino }: File, own: readonly Taken[]): Promise<void> {
+  if (own.length === 0) return
+  await floor.needSharing()
+  await floor.engine.transact(ctx, async (tx) => {
+    const marked: Piece[] = []
+    for (const { of } of own) {
+      const key = historyKey(extentKey(ino, of.off), of.birth)
+      const row = await tx.get(key)
+      if (row === undefined) throw new Uncounted()
+      const past = decodePast({ key, row })
+      const extent = decodeExtent(past.key, past.bytes)
+      if (extent.start !== of.start || extent.len !== of.len) throw new Uncounted()
+      if (extent.kind !== 'own') continue
+      tx.put(key, encodePast(past.birth, past.death, encodeExtent({ ...extent, kind: 'shared' })))
+      marked.push({ startBytes: extent.start, lengthBytes: extent.len })
+    }
+    await countShares(tx, { marked, joined: [], dropped: [] })
+  })
+  floor.pasts.delete(ino)
 }
 
 /** The target's next `bytes` bytes, `units` in whole units, become the extents taken and holes between them. */

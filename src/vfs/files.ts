@@ -10,7 +10,7 @@ import { O_NOATIME, PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { FILE_MAX_BYTES, NOW } from '../data/index.js'
-import type { Content, ContentEffects } from '../data/index.js'
+import type { Content, ContentEffects, View } from '../data/index.js'
 import type { Inode } from '../meta/index.js'
 import { FS_APPEND_FL, FS_IMMUTABLE_FL, inodeOf, isDirectory, isRegular, requireWritable, then, timeNow } from './core.js'
 import type { Core } from './core.js'
@@ -20,6 +20,14 @@ import { FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE } from './vfs.js
 import type { Handle, Node, Vfs } from './vfs.js'
 import type { Orphans } from './orphans.js'
 import type { Writeout } from './writeout.js'
+
+/** What bytes are copied from: a file, or what a snapshot shows of one. */
+export interface CopySource {
+  readonly ino: number
+  readonly view: View
+  readonly sizeBytes: number
+}
+export type CopyInto = (ctx: Context, from: CopySource, fromOffset: number, toNode: Node, toHandle: Handle, toOffset: number, lengthBytes: number) => Promise<number>
 
 type Files = Pick<Vfs, 'read' | 'write' | 'fsync' | 'fallocate' | 'lseek' | 'copyFileRange'>
 
@@ -42,7 +50,7 @@ interface FilesParts {
   readonly writeout: Writeout
 }
 
-export function filesOf(core: Core, { handles, atimes, orphans, writeout }: FilesParts): Files {
+export function filesOf(core: Core, { handles, atimes, orphans, writeout }: FilesParts): Files & { readonly copyInto: CopyInto } {
   const { data } = core
 
   const writable = (handle: Handle, node: Node): OpenFile | undefined => {
@@ -96,6 +104,22 @@ export function filesOf(core: Core, { handles, atimes, orphans, writeout }: File
   const readChecked = (ctx: Context, node: Node, file: OpenFile | undefined, offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number, flags: number): MaybePromise<number> => {
     if (file === undefined ? (flags & O_NOATIME) === 0 : !file.noAtime) atimes.touch(node, file?.node)
     return data.read(ctx, node, NOW, offsetBytes, lengthBytes, into, at)
+  }
+
+  const copyInto: CopyInto = async (ctx, { ino, view, sizeBytes }, fromOffset, toNode, toHandle, toOffset, lengthBytes) => {
+    const target = writable(toHandle, toNode)
+    if (target === undefined) await changeable(ctx, toNode, false)
+    if (target !== undefined && target.append) throw new PosixError('EBADF')
+    if (fromOffset < 0 || toOffset < 0 || lengthBytes < 0) throw new PosixError('EINVAL')
+    const wanted = Math.max(0, Math.min(lengthBytes, sizeBytes - fromOffset))
+    if (ino === toNode && view === NOW && Math.abs(fromOffset - toOffset) < wanted) throw new PosixError('EINVAL')
+    if (toOffset + wanted > FILE_MAX_BYTES) throw new PosixError('EFBIG')
+    if (wanted === 0) return 0
+    const done = await roomy(() => data.copy(ctx, ino, view, fromOffset, toNode, toOffset, wanted, effectsOf(ctx, ctx.uid !== 0), 'cheapest'))
+    writeout.wrote(toNode, done)
+    changed(toNode)
+    if (target !== undefined && target.synchronous) await sync(ctx, toNode, target)
+    return done
   }
 
   return {
@@ -173,22 +197,13 @@ export function filesOf(core: Core, { handles, atimes, orphans, writeout }: File
 
     async copyFileRange(ctx, fromNode, fromHandle, fromOffset, toNode, toHandle, toOffset, lengthBytes) {
       const source = readable(fromHandle, fromNode)
-      const target = writable(toHandle, toNode)
+      writable(toHandle, toNode)
       if (source === undefined) await regular(ctx, fromNode)
-      if (target === undefined) await changeable(ctx, toNode, false)
-      if (target !== undefined && target.append) throw new PosixError('EBADF')
-      if (fromOffset < 0 || toOffset < 0 || lengthBytes < 0) throw new PosixError('EINVAL')
       const { sizeBytes } = await inodeOf(core, ctx, fromNode) // as it is now: a copy within one file may grow it
-      const wanted = Math.max(0, Math.min(lengthBytes, sizeBytes - fromOffset))
-      if (fromNode === toNode && Math.abs(fromOffset - toOffset) < wanted) throw new PosixError('EINVAL')
-      if (toOffset + wanted > FILE_MAX_BYTES) throw new PosixError('EFBIG')
-      if (wanted === 0) return 0
-      const done = await roomy(() => data.copy(ctx, fromNode, NOW, fromOffset, toNode, toOffset, wanted, effectsOf(ctx, ctx.uid !== 0), 'cheapest'))
-      writeout.wrote(toNode, done)
-      changed(toNode)
+      const done = await copyInto(ctx, { ino: fromNode, view: NOW, sizeBytes }, fromOffset, toNode, toHandle, toOffset, lengthBytes)
       if (done > 0 && (source === undefined || !source.noAtime)) atimes.touch(fromNode, source?.node)
-      if (target !== undefined && target.synchronous) await sync(ctx, toNode, target)
       return done
     },
+    copyInto
   }
 }

@@ -62,11 +62,12 @@ export function openVfs(parts: Parts): OpenedVfs {
     return usage
   }
 
+  const { copyInto, ...files } = filesOf(core, { handles, atimes, orphans, writeout })
   const live: OpenedVfs = {
     ...namespaceOf(core, { takeNumber, atimes, orphans, writeout }),
     ...attributesOf(core, { atimes, orphans, writeout, mayWrite: handles.mayWrite }),
     ...openingOf(core, { handles, writeout, orphans, takeNumber }),
-    ...filesOf(core, { handles, atimes, orphans, writeout }),
+    ...files,
     ...directoriesOf(core, handles, atimes),
     ...xattrsOf(core),
 
@@ -94,5 +95,5 @@ export function openVfs(parts: Parts): OpenedVfs {
       atimes.stop()
     },
   }
-  return withSnapshots(core, handles, live)
+  return withSnapshots(core, handles, live, copyInto)
 }

@@ -16,6 +16,7 @@ import type { Shown } from '../snapshot/index.js'
 import { isDirectory, isRegular, NAME_MAX_BYTES, R_OK, readerOf, S_IFDIR, S_IFLNK, S_IFMT, then, W_OK, X_OK } from './core.js'
 import type { Core } from './core.js'
 import { overridden } from './attributes.js'
+import type { CopyInto } from './files.js'
 import type { Handles } from './handles.js'
 import { ROOT_NODE } from './vfs.js'
 import type { Attr, DirectorySink, Node, Vfs } from './vfs.js'
@@ -26,7 +27,6 @@ const DOT_COOKIE = 1
 const DOTDOT_COOKIE = 2
 const SEEK_DATA = 3
 const SEEK_HOLE = 4
-const COPY_CALL_BYTES = 16 * 1024 * 1024
 
 type Calls = Omit<Vfs, 'status' | 'syncAll'>
 
@@ -44,8 +44,8 @@ const fail = (code: 'EROFS' | 'EXDEV' | 'ENOTDIR' | 'ESTALE' | 'EISDIR' | 'EINVA
 }
 
 /** The live vfs with its snapshots beside it. */
-export function withSnapshots<V extends Vfs>(core: Core, handles: Handles, live: V): V {
-  const past = pastOf(core, handles)
+export function withSnapshots<V extends Vfs>(core: Core, handles: Handles, live: V, copyInto: CopyInto): V {
+  const past = pastOf(core, handles, copyInto)
 
   const isLists = (ctx: Context, parent: Node, name: string): MaybePromise<number | undefined> =>
     name === SNAPSHOTS_NAME ? past.listIn(ctx, parent) : undefined
@@ -98,7 +98,7 @@ export function withSnapshots<V extends Vfs>(core: Core, handles: Handles, live:
     copyFileRange(ctx, from, fromHandle, fromOffset, to, toHandle, toOffset, length) {
       if (isView(to)) throw new PosixError('EROFS')
       if (!isView(from)) return live.copyFileRange(ctx, from, fromHandle, fromOffset, to, toHandle, toOffset, length)
-      return past.copyOut(ctx, from, fromOffset, to, toHandle, toOffset, length, live)
+      return past.copyOut(ctx, from, fromOffset, to, toHandle, toOffset, length)
     },
     opendir: (ctx, node) => (isView(node) ? past.opendir(ctx, node) : live.opendir(ctx, node)),
     readdir(ctx, node, handle, high, low, sink, withAttr) {
@@ -118,7 +118,7 @@ export function withSnapshots<V extends Vfs>(core: Core, handles: Handles, live:
   return { ...live, ...calls }
 }
 
-function pastOf(core: Core, handles: Handles) {
+function pastOf(core: Core, handles: Handles, copyInto: CopyInto) {
   const { tree, data, options } = core
   const views = openViews(tree, options.isHeldBetween ?? (() => true))
   const hasOverrides = options.uid !== undefined || options.gid !== undefined || options.umask !== undefined
@@ -303,18 +303,9 @@ function pastOf(core: Core, handles: Handles) {
     },
 
     /** From a snapshot into a live file, as any write of it. */
-    async copyOut(ctx: Context, from: Node, fromOffset: number, to: Node, toHandle: number, toOffset: number, length: number, live: Vfs): Promise<number> {
+    async copyOut(ctx: Context, from: Node, fromOffset: number, to: Node, toHandle: number, toOffset: number, length: number): Promise<number> {
       const { shown, inode } = await regular(ctx, from)
-      if (fromOffset < 0 || toOffset < 0 || length < 0) throw new PosixError('EINVAL')
-      const wanted = Math.max(0, Math.min(length, COPY_CALL_BYTES, inode.sizeBytes - fromOffset))
-      const buffer = new Uint8Array(Math.min(wanted, 1024 * 1024))
-      let done = 0
-      while (done < wanted) {
-        const n = await data.read(ctx, inode.ino, shown.epoch, fromOffset + done, Math.min(buffer.length, wanted - done), buffer, 0)
-        if (n === 0) break
-        done += await live.write(ctx, to, toHandle, toOffset + done, buffer, 0, n, { killSuidgid: ctx.uid !== 0, append: false })
-      }
-      return done
+      return copyInto(ctx, { ino: inode.ino, view: shown.epoch, sizeBytes: inode.sizeBytes }, fromOffset, to, toHandle, toOffset, length)
     },
 
     opendir(ctx: Context, node: Node) {

@@ -21,6 +21,7 @@ const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ op: fc.constant('write' as const), ino, offset, length }) },
   { weight: 8, arbitrary: fc.record({ op: fc.constant('copy' as const), ino, from: ino, fromOffset: offset, offset, length, how: fc.constantFrom('cheapest' as const, 'shared' as const), aligned: fc.boolean() }) },
   { weight: 4, arbitrary: fc.record({ op: fc.constant('whole' as const), ino, from: ino }) },
+  { weight: 5, arbitrary: fc.record({ op: fc.constant('back' as const), ino, from: ino, which: fc.nat({ max: 9 }), offset, length, whole: fc.boolean() }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('truncate' as const), ino, size: fc.oneof(offset, fc.constant(0)) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('punch' as const), ino, offset, length }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('zero' as const), ino, offset, length }) },
@@ -51,9 +52,9 @@ function assertSame(got: Uint8Array, want: Uint8Array, what: string): void {
 }
 
 /** copy_file_range until all is copied, as cp does. */
-async function copyAll(w: World, from: number, fromOffset: number, to: number, toOffset: number, length: number, how: 'cheapest' | 'shared'): Promise<void> {
+async function copyAll(w: World, from: number, fromOffset: number, to: number, toOffset: number, length: number, how: 'cheapest' | 'shared', view = NOW): Promise<void> {
   for (let done = 0; done < length;) {
-    const n = await w.data.copy(ctx, from, NOW, fromOffset + done, to, toOffset + done, length - done, quiet, how)
+    const n = await w.data.copy(ctx, from, view, fromOffset + done, to, toOffset + done, length - done, quiet, how)
     assert.ok(n > 0)
     done += n
   }
@@ -98,6 +99,19 @@ const run = (conflictChance: number) => fc.asyncProperty(fc.array(step, { maxLen
       const bytes = models.get(s.from)!.slice()
       await copyAll(w, s.from, 0, s.ino, 0, bytes.length, 'shared')
       models.set(s.ino, bytes)
+    } else if (s.op === 'back') { // out of a snapshot
+      if (snapshots.length === 0) continue
+      const { epoch, files } = snapshots[s.which % snapshots.length]
+      const was = files.get(s.from)!
+      const at = s.whole ? 0 : s.offset - s.offset % 4096
+      if (s.whole) {
+        await w.data.truncate(ctx, s.ino, 0, quiet)
+        models.set(s.ino, new Uint8Array(0))
+      }
+      const n = Math.min(s.whole ? Infinity : s.length, was.length - at)
+      if (n <= 0) continue
+      await copyAll(w, s.from, at, s.ino, at, n, 'shared', epoch)
+      grow(s.ino, at + n).set(was.subarray(at, at + n), at)
     } else if (s.op === 'truncate') {
       await w.data.truncate(ctx, s.ino, s.size, quiet)
       models.set(s.ino, resized(models.get(s.ino)!, s.size))
@@ -225,6 +239,48 @@ test('a shared extent is written elsewhere, and the space for it is there when t
   assert.equal(w.data.status().loggedBytes, 0, 'and all of them a place')
   assertSame(await readAll(w, 4), want, 'the copy')
   assertSame(await readAll(w, 3), model, 'the source')
+  await assertSound(w)
+})
+
+test('what a snapshot shows is copied out without its bytes: rows of now, of history, and of a file that is gone', async () => {
+  const { w, model } = await filled(3 * MIB)
+  const epoch = await snapshot(w)
+  await w.data.write(ctx, 3, 0, new Uint8Array(MIB), 0, MIB, quiet) // replaced since: in history
+  await w.data.syncAll(ctx)
+  const before = used(w)
+  assert.equal(await w.data.copy(ctx, 3, epoch, 0, 4, 0, model.length, quiet, 'cheapest'), model.length)
+  assert.equal(used(w), before)
+  assertSame(await readAll(w, 4), model, 'the copy')
+  await assertSound(w)
+  assert.equal(await w.data.copy(ctx, 3, epoch, 0, 3, 0, model.length, quiet, 'cheapest'), model.length, 'the file itself')
+  assertSame(await readAll(w, 3), model, 'as it was')
+  await w.engine.sync(ctx)
+  assert.equal(used(w), before - MIB)
+  while (!(await w.data.reclaimStep(ctx, 3))) continue
+  await w.data.copy(ctx, 3, epoch, 0, 5, 0, model.length, quiet, 'cheapest')
+  assertSame(await readAll(w, 3, epoch), model, 'the snapshot')
+  await assertSound(w)
+  await removeSnapshot(w, [])
+  await sweep(w, [])
+  for (const i of [4, 5]) assertSame(await readAll(w, i), model, `copy ${i} without the snapshot`)
+  await assertSound(w)
+  assert.deepEqual((await sharesOf(w)).map(({ len, count }) => [len, count]), [[3 * MIB, 2]])
+})
+
+test('a snapshot that is removed while it is copied out of', async () => {
+  const { w, model } = await filled(3 * MIB)
+  const epoch = await snapshot(w)
+  await w.data.write(ctx, 3, 0, new Uint8Array(3 * MIB), 0, 3 * MIB, quiet)
+  await w.data.syncAll(ctx)
+  await removeSnapshot(w, [])
+  const copying = w.data.copy(ctx, 3, epoch, 0, 4, 0, model.length, quiet, 'shared').then(() => true, () => false) // its bytes, or an error
+  const writing = (async () => {
+    await sweep(w, [])
+    for (let i = 0; i < 6; i++) await w.data.write(ctx, 5, i * MIB, new Uint8Array(MIB).fill(9), 0, MIB, quiet)
+    await w.data.syncAll(ctx)
+  })()
+  await Promise.all([copying, writing])
+  assert.equal((await readAll(w, 5)).every((b) => b === 9), true)
   await assertSound(w)
 })
 

@@ -38,6 +38,25 @@ test('cp takes no space, whatever becomes of the original', async (t) => {
   ok(await ogee('fsck', pool))
 })
 
+test('what a snapshot has comes back without its bytes', async (t) => {
+  const { top, pool, dir, ogee } = makePlace(t)
+  ok(await ogee('format', pool, '--size', '64M'))
+  ok(await ogee('mount', pool, dir))
+  ok(await sh(`head -c 20000001 /dev/urandom > a && cp a ${top}/a && echo small > s`, dir))
+  ok(await ogee('snapshot', 'create', dir, '/@one'))
+  ok(await sh('dd if=/dev/urandom of=a bs=1M count=4 conv=notrunc,fsync; echo other > s', dir))
+  ok(await ogee('sync', dir))
+  const used = (): number => statfsSync(dir).blocks - statfsSync(dir).bfree
+  const before = used()
+  ok(await sh(`cp .snapshots/one/a b && cp .snapshots/one/a c && cmp b ${top}/a && ! cmp a b`, dir))
+  assert.equal(used(), before)
+  ok(await sh(`cp .snapshots/one/a a && cp .snapshots/one/s s && cmp a ${top}/a && grep small s && rm b`, dir))
+  ok(await ogee('snapshot', 'rm', dir, '/@one', '--wait'))
+  ok(await sh(`cmp a ${top}/a && cmp c ${top}/a`, dir))
+  ok(await ogee('umount', dir))
+  ok(await ogee('fsck', pool))
+})
+
 test('ogee clone of a file: all of it shared, and all that it is said to be', async (t) => {
   const { top, pool, dir, ogee } = makePlace(t)
   ok(await ogee('format', pool, '--size', '64M'))
