@@ -154,7 +154,7 @@ const run = (conflictChance: number) => fc.asyncProperty(fc.array(step, { maxLen
 })
 
 test('files that share extents are what was written to each', { timeout: 300_000 }, () => fc.assert(run(0), { numRuns: Number(process.env.RUNS ?? 40) }).then(() => {
-  assert.ok(tried.shared > 10, JSON.stringify(tried))
+  assert.ok(tried.shared > Number(process.env.RUNS ?? 40) / 8, JSON.stringify(tried))
   console.log(`# ${tried.shared} runs ended with shared extents`)
 }))
 test('the same when transactions conflict', { timeout: 300_000 }, () => fc.assert(run(0.2), { numRuns: Number(process.env.RUNS ?? 10) }))
