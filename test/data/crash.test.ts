@@ -229,7 +229,7 @@ test('a rollback in which the power goes', { timeout: 300_000 }, () =>
 
 const shared: Step[] = [
   { op: 'write', ino: 3, offset: 0, length: 140 * KIB }, { op: 'sync', ino: 3 }, { op: 'copy', ino: 4, from: 3, fromOffset: 0, offset: 8192, length: 130 * KIB, wish: 'shared' }]
-const further = fc.array(step, { maxLength: 25, size: 'max' })
+const further = fc.array(step.filter(({ op }) => op !== 'clone' && op !== 'flatten'), { maxLength: 25, size: 'max' })
 
 test('files that share extents, and the power goes', { timeout: 300_000 }, () => {
   tried.shared = 0
