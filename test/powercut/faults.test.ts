@@ -223,7 +223,7 @@ test('flipped bits in superblock, header of the space, header of the log: a sent
       try {
         const opened = await openStill(folder, clock, random, { bootId: 'later' })
         await quiet(clock, opened.engine)
-        const { wrong } = await judged(opened, { ...history, syncs: [], files: new Map([...history.files].map(([ino, f]) => [ino, { ...f, syncs: [] }])) },
+        const { wrong } = await judged(opened, clock, { ...history, syncs: [], files: new Map([...history.files].map(([ino, f]) => [ino, { ...f, syncs: [] }])) },
           { kind: 'cut', ms: sim.nowMs(), slackMs: Infinity }, makeTried())
         assert.deepEqual(wrong, [])
         told.sound++

@@ -3,6 +3,8 @@
  * and every version of every file. The law that a recovered pool is held against is verdict.ts.
  */
 
+import type { CloneHistory } from './clones.js'
+
 /** The volume, and the stripes in which it is written. */
 export const VOLUME = 'v'
 export const STRIPES = 3
@@ -54,6 +56,8 @@ export interface Found {
   /** The cut came while the volume went back: it did, or did not. */
   readonly wentBack: boolean | undefined
   readonly snapshots: readonly { readonly of: string; readonly name: string; readonly found: Shown }[]
+  /** By their snapshot's name, what they show. */
+  readonly clones: ReadonlyMap<string, readonly string[]>
 }
 
 export interface SnapshotHistory {
@@ -78,6 +82,8 @@ export interface History {
   readonly stripes: FileHistory[]
   /** In the order in which they were taken. */
   readonly snapshots: SnapshotHistory[]
+  /** Of the tree's. */
+  readonly clones: CloneHistory[]
   /** Somebody takes or removes one, or goes back to one. */
   isSnapshotting: boolean
   /** Answered fsyncs of anything: what was answered before they began is durable, names included. */
@@ -88,7 +94,7 @@ export interface History {
 }
 
 export const makeHistory = (clients: number, generation = 0): History => ({
-  generation, snapshots: [], isSnapshotting: false,
+  generation, snapshots: [], clones: [], isSnapshotting: false,
   stripes: Array.from({ length: STRIPES }, (_, n) => ({ id: stripeId(generation, n), ino: 0, syncs: [], versions: [foundVersion(Buffer.alloc(STRIPE_BYTES))] })),
   clients: Array.from({ length: clients }, () => [{ startMs: -Infinity, endMs: -Infinity, what: 'begin', state: new Map<string, string>(), bytesFirst: undefined }]),
   files: new Map(), syncs: [], operations: 0
@@ -101,10 +107,11 @@ const stripeId = (generation: number, n: number): number => 65_000 + (generation
 const foundVersion = (bytes: Buffer): Version => ({ startMs: -Infinity, endMs: -Infinity, what: 'found', bytes, hurried: false })
 
 /** What was found after a cut is where the next generation begins: all of it is durable. */
-export function historyFrom({ names, bytes, stripes, snapshots }: Omit<Found, 'wentBack'>, generation: number): History {
+export function historyFrom({ names, bytes, stripes, snapshots, clones }: Omit<Found, 'wentBack'>, generation: number): History {
   const history = makeHistory(names.length, generation)
   stripes.forEach((found, n) => void (history.stripes[n].versions[0] = foundVersion(found)))
   for (const { of, name, found } of snapshots) history.snapshots.push({ of, name, startMs: -Infinity, endMs: -Infinity, removal: undefined, found })
+  for (const [of, found] of clones) history.clones.push({ of, endMs: -Infinity, found })
   names.forEach((state, c) => void (history.clients[c][0] = { ...history.clients[c][0], state }))
   for (const [ino, found] of bytes) {
     history.files.set(ino, { id: nextId(history), ino, versions: [foundVersion(found)], syncs: [] })

@@ -11,6 +11,7 @@ import type { Store } from '../../src/store/index.js'
 import { backgroundContext, manualClock } from '../../src/sys/index.js'
 import type { Clock, ManualClock, Random } from '../../src/sys/index.js'
 import type { OpenedVfs } from '../../src/vfs/index.js'
+import { dropClones } from './clones.js'
 import { VOLUME } from './history.js'
 import { FATES } from './journal.js'
 import type { Cutter, Fate } from './journal.js'
@@ -104,8 +105,10 @@ export interface CutOptions {
   readonly poolPath?: string
 }
 
-/** With the last snapshot goes all that snapshots held. */
+/** With the last clone and the last snapshot goes all that snapshots held. */
 async function checkSpace({ pool, engine }: OpenedPool, clock: ManualClock, wrong: string[]): Promise<void> {
+  await moving(clock, 1, dropClones(pool))
+  await quiet(clock, engine)
   for (const of of ['/', VOLUME]) for (const { name } of await pool.snapshots.list(of)) await pool.snapshots.remove(`${of}@${name}`)
   await moving(clock, 1, pool.snapshots.settle())
   const left = (await engine.reader(backgroundContext()).scan({ from: 'H', to: 'I', limit: 1000 })).length
@@ -116,9 +119,9 @@ async function checkSpace({ pool, engine }: OpenedPool, clock: ManualClock, wron
 export const fateOf = (random: Random): Fate => FATES[random.uint32() % FATES.length]
 
 /** What is there after a cut, held against what may be there; `tried` counts. */
-export async function judged(opened: OpenedPool, history: History, moment: Moment, tried: Tried): Promise<{ wrong: string[]; found: Found }> {
+export async function judged(opened: OpenedPool, clock: ManualClock, history: History, moment: Moment, tried: Tried): Promise<{ wrong: string[]; found: Found }> {
   tried.replayed += opened.engine.recovery.replayedRecords
-  const { wrong, found } = await judge({ pool: opened.pool, engine: opened.engine, spaceBytes: SPACE_BYTES }, history, moment)
+  const { wrong, found } = await moving(clock, 0, judge({ pool: opened.pool, engine: opened.engine, spaceBytes: SPACE_BYTES }, history, moment))
   for (const [ino, bytes] of found.bytes) {
     tried.files++
     tried.bytes += bytes.length
@@ -164,11 +167,11 @@ export async function cutAndJudge(options: CutOptions): Promise<string[]> {
     const clock = manualClock()
     const opened = await openStill(path.join(image.folder, poolPath), clock, random, { bootId: image.isDeath ? bootIdBefore : `${bootIdBefore}, again` })
     await quiet(clock, opened.engine)
-    const { wrong: found, found: there } = await judged(opened, history, { kind: image.isDeath ? 'death' : 'cut', ms, slackMs }, tried)
+    const { wrong: found, found: there } = await judged(opened, clock, history, { kind: image.isDeath ? 'death' : 'cut', ms, slackMs }, tried)
     wrong.push(...found)
     if (random.uint32() % 4 === 0) await checkGrowth(opened.pool, there, history, wrong)
     if (random.uint32() % 4 === 0) await checkSpace(opened, clock, wrong)
-    await opened.pool.close()
+    await moving(clock, 0, opened.pool.close())
   } catch (e) {
     wrong.push(`opening: ${e instanceof Error ? e.stack : String(e)}`)
   }

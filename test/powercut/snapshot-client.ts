@@ -1,10 +1,12 @@
-/** Takes and removes snapshots of the tree and of the volume while others work. Mostly it does nothing: a snapshot syncs everything, and would leave a cut little to take. */
+/** Takes, clones and removes snapshots of the tree and of the volume while others work. Mostly it does nothing: a snapshot syncs everything, and would leave a cut little to take. */
 import type { Client, World } from './clients.js'
+import { makeClone } from './clones.js'
 import { isThere, VOLUME } from './history.js'
 import type { SnapshotHistory } from './history.js'
 
 const EVERY = 10
 const EACH_MAX = 3
+const CLONES_MAX = 2
 
 export function makeSnapshotClient({ pool, history, random, nowMs }: World): Client {
   const upTo = (n: number): number => random.uint32() % n
@@ -16,6 +18,7 @@ export function makeSnapshotClient({ pool, history, random, nowMs }: World): Cli
     await pool.snapshots.create(`${of}@${name}`)
     snapshot.endMs = nowMs()
     history.syncs.push({ startMs: snapshot.startMs, endMs: snapshot.endMs })
+    if (of === '/' && history.clones.length < CLONES_MAX && upTo(2) === 0) await makeClone(pool, history, name, random, nowMs)
   }
 
   async function remove(snapshot: SnapshotHistory): Promise<void> {

@@ -3,11 +3,13 @@
  *   1. A volume has all that a FLUSH or FUA answered, and what is older than 5 s; every sector of 512 bytes is whole, and one that was written there since.
  *   2. It is as before a rollback, or as the snapshot says, wholly; and with it go the snapshots that are younger, or none of them.
  *   3. A snapshot that was answered is there; one that was removed is not; of one on its way nobody knows.
- *   4. Whatever snapshot is there shows one moment between two changes while it was taken: tree and bytes, to the last one.
+ *   4. Clones of the tree's snapshots: clones.ts.
+ *   5. Whatever snapshot is there shows one moment between two changes while it was taken: tree and bytes, to the last one.
  */
 import type { Pool } from '../../src/pool/index.js'
 import { backgroundContext } from '../../src/sys/index.js'
 import { ROOT_NODE } from '../../src/vfs/index.js'
+import { judgeClones } from './clones.js'
 import { signatureText, STRIPE_BYTES, VOLUME } from './history.js'
 import type { FileHistory, Found, History, Names, Shown, SnapshotHistory, Version } from './history.js'
 import { baseline, namesOf, readFile, same } from './verdict.js'
@@ -38,7 +40,7 @@ async function shownBy(pool: Pool, of: string, name: string, clients: number): P
 /** A node of a snapshot is the live one's number and, above it, which snapshot. */
 const inodeOf = (node: number): number => node % 2 ** 44
 
-export async function judgeBeside(pool: Pool, history: History, moment: Moment, wrong: string[]): Promise<Pick<Found, 'stripes' | 'snapshots' | 'wentBack'>> {
+export async function judgeBeside(pool: Pool, history: History, moment: Moment, wrong: string[]): Promise<Pick<Found, 'stripes' | 'snapshots' | 'clones' | 'wentBack'>> {
   const stripes = await readStripes(pool, VOLUME)
   const isBack = judgeStripes(history.stripes, stripes, moment, wrong)
   const snapshots: Found['snapshots'][number][] = []
@@ -46,7 +48,8 @@ export async function judgeBeside(pool: Pool, history: History, moment: Moment, 
     for (const { name } of await pool.snapshots.list(of)) snapshots.push({ of, name, found: await shownBy(pool, of, name, history.clients.length) })
   }
   judgeSnapshots(history, new Map(snapshots.map((s) => [keyOf(s), s.found])), moment, isBack, wrong)
-  return { stripes, snapshots, wentBack: isBack === 'yes' ? true : isBack === 'no' ? false : undefined }
+  const clones = await judgeClones(pool, history, moment.ms, wrong)
+  return { stripes, snapshots, clones, wentBack: isBack === 'yes' ? true : isBack === 'no' ? false : undefined }
 }
 
 // ------------------------------------------------------------------------------------------------------------ the volume
@@ -119,7 +122,8 @@ interface Line {
 }
 
 function linesOf(history: History, shown: Shown): Line[] {
-  const ofBytes = (what: string, versions: readonly Version[], bytes: Buffer): Line => ({ what, steps: versions, fits: (n) => versions[n].bytes.equals(bytes) })
+  const ofBytes = (what: string, versions: readonly Version[], bytes: Buffer): Line =>
+    ({ what, steps: versions, fits: (n) => versions[n].bytes.equals(bytes) || (n > 0 && versions[n].what.startsWith('copy ') && isUnderWay(versions[n - 1].bytes, versions[n].bytes, bytes)) })
   return [
     ...shown.stripes.map((bytes, n) => ofBytes(`stripe ${n}`, history.stripes[n].versions, bytes)),
     ...shown.names.map((names, c): Line => {
@@ -128,6 +132,13 @@ function linesOf(history: History, shown: Shown): Line[] {
     }),
     ...[...shown.bytes].map(([ino, bytes]) => ofBytes(`inode ${ino}`, history.files.get(ino)?.versions ?? [], bytes))
   ]
+}
+
+/** A copy is several changes, from its first byte to its last: a snapshot may lie between two of them. */
+function isUnderWay(before: Buffer, after: Buffer, bytes: Buffer): boolean {
+  let at = 0
+  while (at < bytes.length && at < after.length && bytes[at] === after[at]) at++
+  return bytes.subarray(at).equals(before.subarray(at))
 }
 
 function judgeShown(history: History, s: SnapshotHistory, shown: Shown, ms: number, wrong: string[]): void {

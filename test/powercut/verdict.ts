@@ -17,6 +17,7 @@ import { backgroundContext } from '../../src/sys/index.js'
 import { ROOT_NODE, SET_SIZE } from '../../src/vfs/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
 import { ownFolder, SHARED } from './clients.js'
+import { isClone } from './clones.js'
 import { signatureText } from './history.js'
 import type { FileHistory, Found, History, Names } from './history.js'
 import { judgeBeside } from './verdict-volumes.js'
@@ -44,6 +45,7 @@ export async function namesOf(vfs: Vfs, clients: number, root = ROOT_NODE): Prom
     await vfs.readdir(ctx, ino, handle, 0, 0, { entry: (name, child, type) => (name === '.' || name === '..' || entries.push({ name, ino: child, type }), true) }, false)
     await vfs.releasedir(ctx, ino, handle)
     for (const entry of entries) {
+      if (at === '' && isClone(entry.name)) continue
       const full = at === '' ? entry.name : `${at}/${entry.name}`
       const mine = at === '' ? (entry.name === SHARED ? undefined : Number(entry.name.replace(ownFolder(0).slice(0, -1), ''))) : client ?? Number(entry.name.split('-')[0])
       if (at !== '') {
