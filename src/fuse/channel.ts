@@ -6,21 +6,19 @@
  *     and I/O get their chance (setImmediate), every 50 us while handlers wait for them.
  *   - A turn that finds nothing for as long as its patience lasts ends in libuv's epoll, where the devices are: no pool
  *     thread waits, and one wake-up serves a device, a timer or an I/O that is done.
- *   - Patience is learnt (patience.ts), one for an idle daemon and one for the time in which handlers wait for I/O: then the
+ *   - Patience is learnt (sys/patience.ts), one for an idle daemon and one for the time in which handlers wait for I/O: then the
  *     core is mostly better left to the I/O.
  *   - Each look takes finished reads of the disk too: one of them is an answer to be sent, and the next request.
  *   - While requests keep coming (8 within 8 ms) the cores are held awake.
  *   - A session with `inFlightMax` requests waiting is not read from: the kernel queues the rest, which is back-pressure.
  * An empty look costs 300 ns; a round trip of stat at queue depth 1 is measured by bench/.
  */
-import { close, ERRNO, errnoName, errnoOf, read, ring, watchReadable, write } from '../sys/index.js'
-import type { Clock, CoreHold, Watch } from '../sys/index.js'
+import { close, ERRNO, errnoName, errnoOf, makePatience, read, ring, watchReadable, write } from '../sys/index.js'
+import type { Clock, CoreHold, Patience, Watch } from '../sys/index.js'
 import type { Node } from '../vfs/index.js'
 import { writeOutHeader } from './codec-header.js'
 import type { Frame } from './frames.js'
 import { Notifier } from './notify.js'
-import { makePatience } from './patience.js'
-import type { Patience } from './patience.js'
 import { OUT_HEADER_BYTES } from './protocol.js'
 import type { ReplySink, Session } from './session.js'
 

@@ -1,27 +1,31 @@
 /**
  * Carries connections over plain sockets, by descriptor and without streams: read(2) as soon as bytes are there, one write(2) for all replies of a
  * look, and no sleep while requests keep coming.
- *   - A turn looks at every connection that had something lately, lets promise jobs run, sends what became ready, and looks again for `spinUs`,
- *     all in one tick; between turns timers and I/O get theirs. (The fuse door's loop does the same over /dev/fuse.)
- *   - A connection without bytes for `quietUs` is given to libuv's epoll: a thousand idle ones cost nothing.
+ *   - A turn looks at every connection that had something lately, takes finished I/O of the disk, lets promise jobs run, sends what became ready, and
+ *     looks again while that mostly pays (sys/patience.ts: one patience for an idle loop, one while requests wait for I/O), all in one tick. After 500 us,
+ *     50 while requests wait, timers and I/O get their chance. (The fuse door's loop does the same over /dev/fuse.)
+ *   - A loop out of patience gives its connections to libuv's epoll; while it goes on, one that had nothing for `quietUs` goes alone: a thousand idle
+ *     ones cost nothing.
  *   - A connection that is full is not read; one whose client does not fetch its replies waits for room, in epoll.
  *   - The cores are held awake while requests keep coming.
  */
-import { close, ERRNO, read, watchReadable, write } from '../sys/index.js'
+import { close, ERRNO, makePatience, read, ring, watchReadable, write } from '../sys/index.js'
 import type { Clock, CoreHold, Watch } from '../sys/index.js'
 import type { Connection, Wire } from './connection.js'
 
 const SHARED_BYTES = 256 * 1024
 const TURN_US_MAX = 500
+const TURN_WAITING_US_MAX = 50 // while requests wait for I/O that completes between turns
 const PROMISE_JOBS_MAX = 32
-const SPIN_WAITING_US = 10 // while requests wait for I/O, which completes between turns
-const SPIN_US_MIN = 1
+const SPIN_US = 60 // what a program needs from an answer to its next request: a socket takes longer than /dev/fuse
+const SPIN_WAITING_US = 10
 const HOLD_READS = 8
 const HOLD_US = 8000
 
 export interface LoopOptions {
   readonly clock: Clock
   readonly hold: CoreHold
+  /** The longest spin. */
   readonly spinUs?: number
   readonly quietUs?: number
 }
@@ -44,13 +48,14 @@ interface Peer {
   foundUs: number
 }
 
-export function makeLoop({ clock, hold, spinUs: spinUsMax = 30, quietUs = 60 }: LoopOptions): Loop {
+export function makeLoop({ clock, hold, spinUs = SPIN_US, quietUs = 120 }: LoopOptions): Loop {
+  const idle = makePatience(spinUs)
+  const busy = makePatience(Math.min(spinUs, SPIN_WAITING_US))
+  const disk = ring()
   const shared = Buffer.allocUnsafeSlow(SHARED_BYTES)
   let hot: Peer[] = []
   let running = false
   let inTurn = false
-  let spinUs = spinUsMax
-  let foundUs = 0
   let blockStartUs = 0
   let blockReads = 0
 
@@ -88,8 +93,8 @@ export function makeLoop({ clock, hold, spinUs: spinUsMax = 30, quietUs = 60 }: 
     return found
   }
 
-  const lookAtAll = (nowUs: number): boolean => {
-    let found = false
+  const lookAtAll = (nowUs: number, waits: number): boolean => {
+    let found = waits > 0 && disk !== undefined && disk.reap() > 0
     for (const peer of hot) {
       if (!look(peer)) continue
       found = true
@@ -116,29 +121,34 @@ export function makeLoop({ clock, hold, spinUs: spinUsMax = 30, quietUs = 60 }: 
     inTurn = true
     const startUs = clock.monotonicUs()
     let nowUs = startUs
-    let untilUs = startUs + spinUs
-    let hit = startUs - foundUs < 3 * spinUsMax
-    let anything = false
-    for (let looks = 0; ; looks++) {
-      const found = lookAtAll(nowUs)
-      if (found) { // what is in memory is answered before anything else happens
+    let sinceUs = startUs
+    let waits = waiting()
+    let patience = waits > 0 ? busy : idle
+    let isOver = false
+    for (let looks = 0; !isOver; looks++) {
+      const found = lookAtAll(nowUs, waits)
+      await null
+      waits = waiting()
+      for (let i = 1; waits > 0 && i < (found ? PROMISE_JOBS_MAX : 1); i++) { // what is in memory is answered before anything else happens
         await null
-        for (let i = 1; i < PROMISE_JOBS_MAX && waiting() > 0; i++) await null
+        waits = waiting()
       }
       sendAll()
       nowUs = clock.monotonicUs()
+      const next = waits > 0 ? busy : idle
       if (found) {
-        hit ||= looks > 0
-        anything = true
-        foundUs = nowUs
-        untilUs = nowUs + (waiting() > 0 ? Math.min(spinUs, SPIN_WAITING_US) : spinUs)
+        if (looks > 0) patience.met() // the first look found what has woken us
+        sinceUs = nowUs
         countBusy(nowUs)
-        if (nowUs - startUs > TURN_US_MAX) break
-      } else if (nowUs >= untilUs) break
-      else await null
+      } else if (next !== patience) sinceUs = nowUs // the last one that waited has its answer
+      else if (nowUs - sinceUs >= patience.us) {
+        patience.missed()
+        isOver = true
+      }
+      patience = next
+      if (nowUs - startUs > (waits > 0 ? TURN_WAITING_US_MAX : TURN_US_MAX)) break
     }
-    spinUs = hit && anything ? Math.min(spinUs * 2, spinUsMax) : Math.max(spinUs / 2, SPIN_US_MIN)
-    rest(nowUs)
+    rest(isOver ? Infinity : nowUs)
     inTurn = false
     if (hot.length === 0 || running) return
     running = true
@@ -146,7 +156,7 @@ export function makeLoop({ clock, hold, spinUs: spinUsMax = 30, quietUs = 60 }: 
   }
   const runTurn = (): void => void turn()
 
-  /** Who had nothing for a while waits in epoll. */
+  /** Who had nothing for a while waits in epoll; at Infinity all that are not about to say something. */
   const rest = (nowUs: number): void => {
     const stay: Peer[] = []
     for (const peer of hot) {

@@ -12,6 +12,8 @@ export { backgroundContext, rootContext } from './context.js'
 export type { Context } from './context.js'
 export { clockIsSynchronised, manualClock, systemClock } from './clock.js'
 export type { Clock, ManualClock, Timer, Timespec } from './clock.js'
+export { makePatience } from './patience.js' // how long a loop looks before it sleeps
+export type { Patience } from './patience.js'
 export { seededRandom, systemRandom } from './random.js'
 export type { Random } from './random.js'
 export * from './bytes.js' // get64, set64, halves, byte strings

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { makePatience } from '../../src/fuse/patience.js'
+import { makePatience } from '../../src/sys/patience.js'
 
 /** A program whose next request comes so long after each answer: how much is spun for how many requests that are met. */
 function serve(gapsUs: readonly number[], maxUs = 30): { readonly met: number, readonly spunInVainUs: number } {
