@@ -14,7 +14,7 @@ export interface Figure {
 }
 
 /** Who is the measure: passthrough_ll and qemu-nbd as the better of their forms. */
-export type Measure = 'pt' | 'disk' | 'nbdkit' | 'qemu'
+export type Measure = 'pt' | 'disk' | 'nbdkit' | 'qemu' | 'rbd'
 
 /** What a work should reach: a ratio of times, a ratio of rates, or a plain bound on our own figure. */
 export type Goal =

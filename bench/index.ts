@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { worseThan } from './guard.js'
 import { machine } from './machine.js'
 import { choose, parseOptions } from './options.js'
-import { alsoPeer, buildPassthrough, diskPeer, nbdPeers, ogeePeer, passthroughPeer, type Peer } from './peers/index.js'
+import { alsoPeer, buildPassthrough, cephPeer, diskPeer, nbdPeers, ogeePeer, passthroughPeer, type Peer } from './peers/index.js'
 import { makeReport, readReport, writeReport } from './report.js'
 import { openRun, type WorkResult } from './rounds.js'
 import { tableOf } from './table.js'
@@ -36,7 +36,7 @@ async function main(): Promise<void> {
   const passthrough = buildPassthrough(top)
   passthrough.catch((error: unknown) => say(String(error)))
   const all: readonly Peer[] = [
-    ogeePeer(options.mountOptions), passthroughPeer(passthrough, 'many'), passthroughPeer(passthrough, 'one'), diskPeer, ...nbdPeers,
+    ogeePeer(options.mountOptions), passthroughPeer(passthrough, 'many'), passthroughPeer(passthrough, 'one'), diskPeer, ...nbdPeers, cephPeer,
     ...options.also.map(({ name, dir }) => alsoPeer(name, dir)),
   ]
   const peers = all.filter(({ name, kind }) => kind === 'also' || (options.peers?.includes(name) ?? true))

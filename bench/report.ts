@@ -7,7 +7,7 @@ import type { WorkResult } from './rounds.js'
 const figure = z.object({ median: z.number(), min: z.number(), max: z.number(), samples: z.array(z.number()) })
 const peer = z.object({
   name: z.string(),
-  kind: z.enum(['ogee', 'pt', 'disk', 'also', 'nbd']),
+  kind: z.enum(['ogee', 'pt', 'disk', 'also', 'nbd', 'rbd']),
   figure: figure.optional(),
   skipped: z.string().optional(),
   cpuUsPerOp: z.number().optional(),

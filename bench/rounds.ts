@@ -183,7 +183,7 @@ export function openRun(options: RunOptions, tools: Tools) {
     const over: Over = work.ptOver ?? 'disk'
     const contestants: Contestant[] = []
     const peers: PeerResult[] = []
-    for (const peer of options.peers.filter(({ kind }) => work.peers?.includes(kind) ?? kind !== 'nbd')) {
+    for (const peer of options.peers.filter(({ kind }) => work.peers?.includes(kind) ?? (kind !== 'nbd' && kind !== 'rbd'))) {
       try {
         if (work.fresh === true) await drop(key(peer, over))
         const mounted = await mountOf(peer, over)
@@ -238,6 +238,6 @@ export const bestPassthrough = ({ better }: Pick<Work, 'better'>, peers: readonl
 
 export function verdictsOf(work: Pick<Work, 'better' | 'goals'>, peers: readonly PeerResult[]): Verdict[] {
   const figures = { ours: peerOf(peers, 'ogee')?.figure, pt: bestPassthrough(work, peers)?.figure, disk: peerOf(peers, 'disk')?.figure,
-    nbdkit: peerOf(peers, 'nbdkit')?.figure, qemu: betterOf(peerOf(peers, 'qemu-raw'), peerOf(peers, 'qemu-qcow2'), work.better)?.figure }
+    rbd: peerOf(peers, 'rbd')?.figure, nbdkit: peerOf(peers, 'nbdkit')?.figure, qemu: betterOf(peerOf(peers, 'qemu-raw'), peerOf(peers, 'qemu-qcow2'), work.better)?.figure }
   return work.goals.map((goal) => judge(goal, work.better, figures))
 }

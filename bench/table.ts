@@ -20,7 +20,7 @@ function ratio(work: ReportWork, other: ReportPeer | undefined): string {
 }
 
 export function rowsOf(report: Report): string[][] {
-  const also = [...new Set(report.works.flatMap(({ peers }) => peers.filter(({ kind }) => kind === 'also' || kind === 'nbd').map(({ name }) => name)))]
+  const also = [...new Set(report.works.flatMap(({ peers }) => peers.filter(({ kind }) => kind === 'also' || kind === 'nbd' || kind === 'rbd').map(({ name }) => name)))]
   const counted = report.works.some(({ peers }) => peers.some(({ callsPerOp }) => callsPerOp !== undefined))
   const head = [
     'work', 'unit', 'ogee', 'pt', report.machine.disk.split(' ')[0], ...also, 'of pt', 'of disk', 'goal', 'reached', 'met', 'cpu us/op', 'pt cpu', 'anon MiB',

@@ -64,7 +64,7 @@ export interface Work {
   readonly better: Better
   readonly goals: readonly Goal[]
   /** Kinds of peers that take part; all but other NBD servers unless told. */
-  readonly peers?: readonly ('ogee' | 'pt' | 'disk' | 'also' | 'nbd')[]
+  readonly peers?: readonly ('ogee' | 'pt' | 'disk' | 'also' | 'nbd' | 'rbd')[]
   /** What passthrough_ll lies on: the disk, or memory. */
   readonly ptOver?: 'disk' | 'memory'
   /** Only with --full. */

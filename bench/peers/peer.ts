@@ -12,7 +12,7 @@ export interface Mounted {
   kill(): void
 }
 
-export type Kind = 'ogee' | 'pt' | 'disk' | 'also' | 'nbd'
+export type Kind = 'ogee' | 'pt' | 'disk' | 'also' | 'nbd' | 'rbd'
 /** What a peer's bytes lie on; only passthrough_ll can choose. */
 export type Over = 'disk' | 'memory'
 

@@ -1,7 +1,7 @@
 // bench/works/index.ts: all works, in the order in which they run and stand in the table.
 import { daemonWorks } from './daemon.js'
 import { listingWorks } from './listing.js'
-import { nbdWorks } from './nbd.js'
+import { nbdWorks, rbdWorks } from './nbd.js'
 import { nameWorks } from './names.js'
 import { postgresWork } from './postgres.js'
 import { programWorks } from './programs.js'
@@ -13,5 +13,5 @@ import { volumeWorks } from './volumes.js'
 import type { Work } from '../work.js'
 
 export const works: readonly Work[] = [
-  ...statWorks, ...nameWorks, ...treeWorks, ...listingWorks, ...readWorks, ...writeWorks, ...programWorks, postgresWork, ...daemonWorks, ...nbdWorks, ...volumeWorks,
+  ...statWorks, ...nameWorks, ...treeWorks, ...listingWorks, ...readWorks, ...writeWorks, ...programWorks, postgresWork, ...daemonWorks, ...nbdWorks, ...rbdWorks, ...volumeWorks,
 ]

@@ -1,10 +1,12 @@
 /**
- * Block devices over NBD (fio's nbd engine, a unix socket), a filled volume against the same bytes in a file behind nbdkit and qemu-nbd. All of them
- * through the page cache. Each place fills its volume first; random works then touch all of it.
+ * Block devices over NBD (fio's nbd engine, a unix socket), a filled volume against the same bytes in a file behind nbdkit and qemu-nbd, all of them
+ * through the page cache; and against an image of Ceph's RBD (fio's rbd engine). Each place fills its volume first; random works then touch all of it.
  */
 import { existsSync } from 'node:fs'
+import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Goal } from '../figures.js'
+import { cephConf, cephRefusal } from '../peers/index.js'
 import type { Place, Sample, Tools, Work } from '../work.js'
 
 const ogee = process.env['OGEE_BIN'] ?? fileURLToPath(new URL('../../bin/ogee', import.meta.url))
@@ -15,8 +17,12 @@ const volumeMib = (tools: Tools): number => tools.size(256, 1024, 4096)
 const socketOf = ({ peer }: Place, tools: Tools): string => `${tools.scratch}/${peer}.sock`
 const uriOf = (place: Place, tools: Tools): string => `nbd+unix:///${place.peer === 'ogee' ? 'bench' : ''}?socket=${socketOf(place, tools)}`
 
-/** Serves `volumeMib` of new space at the place's socket. */
+/** Serves `volumeMib` of new space at the place's socket; or makes an image in Ceph. */
 async function serve(place: Place, tools: Tools): Promise<void> {
+  if (place.peer === 'rbd') {
+    await tools.run('rbd', '-c', cephConf(path.dirname(place.dir)), 'create', `bench/${path.basename(place.dir)}`, '--size', `${volumeMib(tools)}M`, '--image-feature', 'layering')
+    return fill(place, tools)
+  }
   const socket = socketOf(place, tools)
   const bytes = volumeMib(tools) * MIB
   const image = `${place.dir}/image`
@@ -32,10 +38,13 @@ async function serve(place: Place, tools: Tools): Promise<void> {
     servers.set(socket, tools.beside('qemu-nbd', '-t', '-e', '16', '-f', format, '--cache=writeback', '-k', socket, image))
   }
   for (let waited = 0; waited < 100 && !existsSync(socket); waited++) await tools.sleepSeconds(0.05)
-  await fio(place, tools, { rw: 'write', bs: '1m', iodepth: 8, size: `${volumeMib(tools)}m` })
+  await fill(place, tools)
 }
 
+const fill = async (place: Place, tools: Tools): Promise<void> => void await fio(place, tools, { rw: 'write', bs: '1m', iodepth: 8, size: `${volumeMib(tools)}m` })
+
 async function leave(place: Place, tools: Tools): Promise<void> {
+  if (place.peer === 'rbd') return void await tools.run('rbd', '-c', cephConf(path.dirname(place.dir)), 'rm', '--no-progress', `bench/${path.basename(place.dir)}`)
   const socket = socketOf(place, tools)
   await servers.get(socket)?.stop()
   servers.delete(socket)
@@ -53,7 +62,8 @@ interface Side {
 }
 
 async function fio(place: Place, tools: Tools, job: Readonly<Record<string, string | number>>): Promise<Side[]> {
-  const said = await tools.run('fio', '--name=bench', '--ioengine=nbd', `--uri=${uriOf(place, tools)}`, '--thread', '--group_reporting', '--output-format=json', '--randrepeat=0',
+  const engine = place.peer === 'rbd' ? ['--ioengine=rbd', '--clientname=admin', '--pool=bench', `--rbdname=${path.basename(place.dir)}`] : ['--ioengine=nbd', `--uri=${uriOf(place, tools)}`]
+  const said = await tools.run('env', `CEPH_CONF=${cephConf(path.dirname(place.dir))}`, 'fio', '--name=bench', ...engine, '--thread', '--group_reporting', '--output-format=json', '--randrepeat=0',
     ...Object.entries(job).map(([word, value]) => `--${word}=${value}`))
   const { jobs: [sum] } = JSON.parse(said.slice(said.indexOf('{'))) as { jobs: { read: Side, write: Side }[] }
   return [sum.read, sum.write].filter(({ total_ios }) => total_ios > 0)
@@ -72,8 +82,13 @@ const work = (name: string, title: string, unit: Work['unit'], goals: readonly G
   prepare: serve, round, leave
 })
 
-const random = (name: string, title: string, goals: readonly Goal[], job: Readonly<Record<string, string | number>>): Work =>
-  work(name, title, '1/s', goals, async (place, tools) => perSecond(await fio(place, tools, { bs: '4k', size: `${volumeMib(tools)}m`, time_based: 1, runtime: tools.size(2, 5, 20), ...job })))
+type Job = Readonly<Record<string, string | number>>
+const randomRound = (job: Job): Work['round'] => async (place, tools) =>
+  perSecond(await fio(place, tools, { bs: '4k', size: `${volumeMib(tools)}m`, time_based: 1, runtime: tools.size(2, 5, 20), ...job }))
+
+const random = (name: string, title: string, goals: readonly Goal[], job: Job): Work => work(name, title, '1/s', goals, randomRound(job))
+
+const DATABASE: Job = { rw: 'randrw', rwmixread: 70, bs: '8k', iodepth: 1, numjobs: 8, fsync: 8 }
 
 const stream = (name: string, title: string, job: Readonly<Record<string, string | number>>): Work =>
   work(name, title, 'MiB/s', rates(0.9, 0.9), async (place, tools) => {
@@ -87,7 +102,21 @@ export const nbdWorks: readonly Work[] = [
   random('write-1', '4K random writes, queue depth 1', rates(2, 2), { rw: 'randwrite', iodepth: 1 }),
   random('write-128', '4K random writes, queue depth 128', rates(1, 1.5), { rw: 'randwrite', iodepth: 128 }),
   random('fsync-1', '4K random writes, a FLUSH after each, queue depth 1', rates(1, 1), { rw: 'randwrite', iodepth: 1, fsync: 1 }),
-  random('database', '8K, 70 % reads, 8 jobs, a FLUSH after every 8 writes', rates(1, 1), { rw: 'randrw', rwmixread: 70, bs: '8k', iodepth: 1, numjobs: 8, fsync: 8 }),
+  random('database', '8K, 70 % reads, 8 jobs, a FLUSH after every 8 writes', rates(1, 1), DATABASE),
   stream('stream-write', '1 MiB writes in sequence, a FLUSH at the end', { rw: 'write', end_fsync: 1 }),
   stream('stream-read', '1 MiB reads in sequence', { rw: 'read' })
+]
+
+/** The same on a volume and on an image of Ceph with one OSD. Its writes are durable when they are answered; FLUSH after each is that promise on ours. */
+const againstCeph = (name: string, title: string, rate: number, job: Job): Work => ({
+  ...work(name, '', '1/s', [{ rate, of: 'rbd' }], randomRound(job)),
+  name: `rbd-${name}`, title: `against RBD: ${title}`, peers: ['ogee', 'rbd'], refusal: cephRefusal
+})
+
+export const rbdWorks: readonly Work[] = [
+  againstCeph('fsync-1', '4K random writes, a FLUSH after each, queue depth 1', 2, { rw: 'randwrite', iodepth: 1, fsync: 1 }),
+  againstCeph('fsync-32', 'the same, queue depth 32', 1.5, { rw: 'randwrite', iodepth: 32, fsync: 1 }),
+  againstCeph('read-1', '4K random reads, queue depth 1', 3, { rw: 'randread', iodepth: 1 }),
+  againstCeph('read-128', '4K random reads, queue depth 128', 3, { rw: 'randread', iodepth: 128 }),
+  againstCeph('database', '8K, 70 % reads, 8 jobs, a FLUSH after every 8 writes', 1.26, DATABASE)
 ]

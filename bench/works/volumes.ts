@@ -1,5 +1,5 @@
 /**
- * Volumes beside themselves and beside files: ten of them against one, and PostgreSQL on ext4 on an attached volume against ext4 on a loop device over
+ * Volumes beside themselves and beside files: ten of them against one, writes over what a snapshot shows against writes in place, and PostgreSQL on ext4 on an attached volume against ext4 on a loop device over
  * a plain file of the disk.
  */
 import { fileURLToPath } from 'node:url'
@@ -40,6 +40,39 @@ const ten = (rw: 'randread' | 'randwrite'): Work => ({
   }
 })
 
+/** Each block of a volume written once, in an order that is none; requests a second. */
+async function once(tools: Tools, iodepth: number): Promise<number> {
+  const said = await tools.run('fio', '--name=touch', '--ioengine=nbd', `--uri=nbd+unix:///touched?socket=${socketOf(tools)}`, '--thread', '--bs=4k', '--rw=randwrite', `--iodepth=${iodepth}`,
+    `--size=${touchedMib(tools)}m`, '--randrepeat=0', '--output-format=json')
+  const { jobs: [{ write }] } = JSON.parse(said.slice(said.indexOf('{'))) as { jobs: { write: { iops: number } }[] }
+  return write.iops
+}
+const touchedMib = (tools: Tools): number => tools.size(64, 256, 1024)
+
+/** The rate of writes in place by that of the first, or the second, write of each block after a snapshot. */
+const touch = (which: 'first' | 'second', iodepth: number, atMost: number): Work => ({
+  name: `nbd-touch-${which}-${iodepth}`, title: `NBD: 4K random writes, queue depth ${iodepth}: how many times as long the ${which} of a block takes after a snapshot`,
+  unit: 'x', better: 'less', goals: [{ atMost }], peers: ['ogee'],
+  refusal: (tools) => tools.run('which', 'fio').then(() => undefined, () => 'needs fio (test/install.sh)'),
+  async prepare({ dir }, tools) {
+    await tools.run(ogee, 'volume', 'create', dir, 'touched', '--size', `${touchedMib(tools)}M`)
+    await tools.run(ogee, 'nbd', dir, 'touched', '--listen', `unix:${socketOf(tools)}`)
+    await tools.run('fio', '--name=fill', '--ioengine=nbd', `--uri=nbd+unix:///touched?socket=${socketOf(tools)}`, '--thread', '--rw=write', '--bs=1m', `--size=${touchedMib(tools)}m`, '--end_fsync=1')
+  },
+  async round({ dir }, tools) {
+    const plain = await once(tools, iodepth)
+    await tools.run(ogee, 'snapshot', 'create', dir, 'touched@before')
+    const first = await once(tools, iodepth)
+    const second = await once(tools, iodepth)
+    await tools.run(ogee, 'snapshot', 'rm', dir, 'touched@before', '--wait')
+    return { value: plain / (which === 'first' ? first : second), ops: plain + first + second, more: { 'in place 1/s': plain, 'first 1/s': first, 'second 1/s': second } }
+  },
+  async leave({ dir }, tools) {
+    await tools.run(ogee, 'nbd', dir, '--stop')
+    await tools.run(ogee, 'volume', 'rm', dir, 'touched')
+  }
+})
+
 const devices = new Map<string, string>()
 const mountOf = ({ peer }: Place, tools: Tools): string => `${tools.scratch}/ext4-${peer}`
 const onExt4 = (place: Place, tools: Tools): Place => ({ ...place, dir: mountOf(place, tools) })
@@ -72,4 +105,4 @@ const pgbench: Work = {
   }
 }
 
-export const volumeWorks: readonly Work[] = [ten('randread'), ten('randwrite'), pgbench]
+export const volumeWorks: readonly Work[] = [ten('randread'), ten('randwrite'), touch('first', 1, 2), touch('second', 1, 1 / 0.9), touch('first', 128, 2), touch('second', 128, 1 / 0.9), pgbench]
