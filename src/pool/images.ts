@@ -14,12 +14,12 @@ import type { Header, Snapshots } from '../snapshot/index.js'
 import type { Store } from '../store/index.js'
 import { rootContext } from '../sys/index.js'
 import type { Clock } from '../sys/index.js'
-import { VolumeError } from '../volume/index.js'
 import type { Volumes } from '../volume/index.js'
 import { seenDomains } from './comparing.js'
 import type { Seen } from './comparing.js'
 import { poolNames } from './names.js'
 import { Refusal } from './refusal.js'
+import { refusing } from './snapshots.js'
 import type { PoolSubvolumes, Touched } from './snapshots.js'
 
 export interface PoolImages {
@@ -118,12 +118,15 @@ export function poolImages(parts: Parts): PoolImages {
       if (dataBytes > freeBytes) throw new Refusal('full', `The image holds ${Math.ceil(dataBytes / 1024 ** 2)} MiB, the pool has ${Math.floor(freeBytes / 1024 ** 2)} MiB free: free some, or enlarge the pool (\`ogee grow\`). Nothing was imported.`)
       const root = header.since === undefined ? await fresh(to, header, changed) : await base(to, header, header.since)
       const importer = openImporter({ ...parts, changed: (parent, name, ino) => changed({ parent, name, ino }) }, root)
-      for await (const { record, endBytes } of readImage((at, into) => image.read(at, into))) {
-        await importer.apply(record)
-        await progress(image.sizeBytes + endBytes, image.sizeBytes * 2)
+      const apply = async (): Promise<void> => {
+        for await (const { record, endBytes } of readImage((at, into) => image.read(at, into))) {
+          await importer.apply(record)
+          await progress(image.sizeBytes + endBytes, image.sizeBytes * 2)
+        }
+        await importer.originIs(header.id)
+        await parts.snapshots.create(rootContext, root, header.snapshot)
       }
-      await importer.originIs(header.id)
-      await parts.snapshots.create(rootContext, root, header.snapshot)
+      await (header.kind === 'volume' ? refusing(() => volumes.whileClosed(to, 'import an image into it', apply)) : apply())
       return `${to}@${textOf(header.snapshot)}`
     }
   }
@@ -149,11 +152,7 @@ export function poolImages(parts: Parts): PoolImages {
   async function fresh(to: string, header: Header, changed: Changed): Promise<number> {
     if (header.kind === 'volume') {
       if (to.includes('/')) throw new Refusal('usage', `The image is of a volume, and ${to} is a path: name a volume to be made.`)
-      try {
-        return (await volumes.create(to, header.sizeBytes ?? 0)).inode
-      } catch (e) {
-        throw e instanceof VolumeError ? new Refusal(e.reason, e.message) : e
-      }
+      return refusing(async () => (await volumes.create(to, header.sizeBytes ?? 0)).inode)
     }
     if (!to.startsWith('/')) throw new Refusal('usage', `The image is of a tree: ${JSON.stringify(to)} is no path in the pool; it begins with "/", as in /home.`)
     const isThere = await names.domainAt(to).catch((e: unknown) => {

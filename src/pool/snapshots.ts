@@ -68,7 +68,7 @@ interface Parts {
 }
 
 /** What a volume refuses, as a pool says it. */
-async function refusing<T>(act: () => Promise<T>): Promise<T> {
+export async function refusing<T>(act: () => Promise<T>): Promise<T> {
   try {
     return await act()
   } catch (e) {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Refusal } from '../../src/pool/index.js'
 import type { Pool } from '../../src/pool/index.js'
+import { VolumeError } from '../../src/volume/index.js'
 import { crc32, rootContext as root, seededRandom } from '../../src/sys/index.js'
 import { change } from './churn.js'
 import { makeRig, MIB, nodeAt } from './rig.js'
@@ -16,10 +17,10 @@ async function imageOf(pool: Pool, snapshot: string, since?: string): Promise<Bu
   return Buffer.concat(parts)
 }
 
-const importInto = (pool: Pool, to: string, image: Buffer): Promise<string> => pool.images.import(to, {
+const importInto = (pool: Pool, to: string, image: Buffer, progress: (done: number, of: number) => Promise<void> | void = () => undefined): Promise<string> => pool.images.import(to, {
   sizeBytes: image.length,
   read: async (at, into) => image.copy(into, 0, at, at + into.length)
-}, () => undefined, () => undefined)
+}, progress, () => undefined)
 
 const reasonOf = (work: Promise<unknown>): Promise<string> => work.then(() => '', (e: unknown) => {
   assert.ok(e instanceof Refusal, String(e))
@@ -161,7 +162,15 @@ test('a volume goes through images, and holes stay holes', async () => {
   assert.equal((await to.now.pool.volumes.info('w')).allocatedBytes, MIB)
   const increment = await imageOf(from.now.pool, 'v@two', 'v@one')
   assert.ok(increment.length < 16 * 1024, `${increment.length} bytes for 512`)
-  assert.equal(await importInto(to.now.pool, 'w', increment), 'w@two')
+  const reader = await to.now.pool.volumes.open('w', 'reader')
+  assert.equal(await reasonOf(importInto(to.now.pool, 'w', increment)), 'in-use')
+  reader.close()
+  let tried = 0
+  assert.equal(await importInto(to.now.pool, 'w', increment, async (done, of) => {
+    if (done > of / 2) tried++ // what is half made is nobody's to see
+    if (done > of / 2) await assert.rejects(to.now.pool.volumes.open('w', 'reader'), VolumeError)
+  }), 'w@two')
+  assert.ok(tried > 0)
   for (const snapshot of ['one', 'two']) {
     const raw = async (pool: Pool, name: string): Promise<Buffer> => {
       const parts: Buffer[] = []
