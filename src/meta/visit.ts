@@ -3,7 +3,7 @@
  * row (L, ino) says of what it is a clone, and its inode has the bit `hasOrigin`.
  *   - A visit is no change: all that it makes was born in the clone's first epoch, as if it had been made with the clone, so that every
  *     snapshot of the clone shows it. It puts nothing into history, moves no time, tells the change log nothing.
- *   - It goes in slices, one transaction each; the last takes the row and the bit away. A crash in between leaves them, and the next visit
+ *   - It goes in slices, one transaction each, and others have their turn between two of them; the last takes the row and the bit away. A crash in between leaves them, and the next visit
  *     passes over what is there. Until the last slice nobody changes anything in the directory, and a name that is not there yet is
  *     waited for (`demandVisited`): so what is there is what the visit made.
  *   - Entries lie at the places that they have in the origin, tombstones too: chains of ties are whole, cookies are the same.
@@ -58,6 +58,7 @@ export function openVisits(engine: Engine | undefined): Visits {
     for (let behind: Key | undefined = dentryKey(origin.ino, 0, 0); behind !== undefined;) { // no entry has that place
       const at: Key = behind
       behind = await engine.transact(rootContext, (tx) => run(visitSlice(tx, reader, ino, at)))
+      if (behind !== undefined) await new Promise((resolve) => setImmediate(resolve)) // whoever else asks has his turn
     }
   }
 
