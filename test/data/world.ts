@@ -1,11 +1,11 @@
 /**
  * A pool without a tree, for tests of the data floor: inodes are rows of size, durable size, allocated bytes and inline bytes, in
  * one domain that can be snapshotted. The engine is `memory`, with a journal, so that a power cut keeps a prefix of its commits;
- * the disk is simulated.
+ * the disk is simulated. When the daemon died, or the power went, what it had under way comes to nothing: nothing is committed, no promise ends.
  */
 import assert from 'node:assert/strict'
 import { makeMemoryServer, openMemory } from '../../src/engine/index.js'
-import type { Engine, MemoryServer, Row, Tx } from '../../src/engine/index.js'
+import type { Engine, MaybePromise, MemoryServer, Row, Tx } from '../../src/engine/index.js'
 import { birthOf, checkData, decodePast, NOW, openData, pastAt, putOrigin, retire } from '../../src/data/index.js'
 import type { ChangeContent, ChangeContents, Content, ContentAfter, Data, DataOptions, FileRef, ReadContent } from '../../src/data/index.js'
 import { formatSpace, GROUP_BYTES, openSpace } from '../../src/store/index.js'
@@ -53,6 +53,10 @@ export interface World {
   durable: number
   /** Transactions so far, tries included. */
   bodies: number
+  /** Transactions fail when their bodies ran. */
+  isFailing: boolean
+  /** The daemon's. */
+  life: { isOver: boolean }
 }
 export interface WorldOptions {
   readonly groups?: number
@@ -77,29 +81,47 @@ function recorded(tx: Tx, calls: Call[]): Tx {
   })
 }
 
+const never = <T>(): Promise<T> => new Promise<T>(() => undefined)
+
 function openEngine(w: World, options: WorldOptions, recovery?: Partial<Engine['recovery']>): void {
   const inner = openMemory({ server: w.server, clock: w.clock, random: seededRandom(7), conflictChance: options.conflictChance ?? 0 })
+  const { life, journal } = w
   w.engine = {
     ...inner,
     recovery: { ...inner.recovery, ...recovery },
     async transact(c, body, request) {
+      if (life.isOver) return never()
       let calls: Call[] = []
       const result = await inner.transact(c, (tx) => {
         w.bodies++
         calls = []
-        return body(recorded(tx, calls))
+        const answer = body(recorded(tx, calls))
+        const ended = <T>(value: T): MaybePromise<T> => {
+          if (w.isFailing) throw new Error('no')
+          return life.isOver ? never() : value
+        }
+        return answer instanceof Promise ? answer.then(ended) : ended(answer)
       }, request)
-      if (calls.length > 0) w.journal.push(calls)
-      return result
+      if (calls.length > 0) journal.push(calls)
+      return life.isOver ? never() : result
     },
     committedSeq: () => w.journal.length,
     durableSeq: () => w.durable,
     async sync() {
-      const upTo = w.journal.length
+      const upTo = journal.length
       await new Promise((resolve) => setImmediate(resolve))
+      if (life.isOver) return never()
       w.durable = Math.max(w.durable, upTo)
     }
   }
+}
+
+/** Nothing of the daemon comes to pass from now on. */
+function endLife(w: World): void {
+  w.life.isOver = true
+  w.life = { isOver: false }
+  w.server = { ...w.server, gate: makeMemoryServer().gate } // somebody may be inside, for ever
+  w.disk.died()
 }
 
 export const domainOf = async (r: { get: Tx['get'] }): Promise<{ epoch: number; newestSnapshot: number }> => {
@@ -110,7 +132,8 @@ export const domainOf = async (r: { get: Tx['get'] }): Promise<{ epoch: number; 
 }
 
 async function openFloors(w: World, options: WorldOptions): Promise<void> {
-  w.store = await openSpace({ engine: w.engine, path: 'space', clock: w.clock, io: w.disk })
+  const { engine } = w // this daemon's
+  w.store = await openSpace({ engine: engine, path: 'space', clock: w.clock, io: w.disk })
   const changeIn = async (tx: Tx, ino: number, body: Parameters<ChangeContent>[3]): Promise<ContentAfter> => {
     const domain = await domainOf(tx)
     const row = await tx.get(inodeKey(ino))
@@ -122,29 +145,29 @@ async function openFloors(w: World, options: WorldOptions): Promise<void> {
     tx.put(inodeKey(ino), encodeInode(domain.epoch, after), after)
     return after
   }
-  const changeContent: ChangeContent = (c, ino, _effects, body) => w.engine.transact(c, (tx) => changeIn(tx, ino, body))
-  const changeContents: ChangeContents = (c, _effects, changes) => w.engine.transact(c, async (tx) => {
+  const changeContent: ChangeContent = (c, ino, _effects, body) => engine.transact(c, (tx) => changeIn(tx, ino, body))
+  const changeContents: ChangeContents = (c, _effects, changes) => engine.transact(c, async (tx) => {
     const contents: ContentAfter[] = []
     for (const { ino, body } of changes) contents.push(await changeIn(tx, ino, body))
     return contents
   })
   const readContent: ReadContent = (c, ino, view) => {
-    const row = w.engine.reader(c).get(inodeKey(ino))
+    const row = engine.reader(c).get(inodeKey(ino))
     assert.ok(!(row instanceof Promise))
     if (row !== undefined && (view === NOW || birthOf(row.bytes) <= view)) return contentOfRow(row)
-    const past = row === undefined ? undefined : pastAt(w.engine.reader(c), inodeKey(ino), view)
+    const past = row === undefined ? undefined : pastAt(engine.reader(c), inodeKey(ino), view)
     assert.ok(!(past instanceof Promise))
     if (past === undefined) throw new PosixError('ESTALE')
     return decodeInode(past.bytes)
   }
   w.readContent = readContent
-  w.data = openData({ engine: w.engine, store: w.store, clock: w.clock, changeContent, changeContents, readContent, ...options.data })
+  w.data = openData({ engine: engine, store: w.store, clock: w.clock, changeContent, changeContents, readContent, ...options.data })
   await w.data.recover(ctx)
 }
 
 export async function makeWorld(options: WorldOptions = {}): Promise<World> {
   const groups = options.groups ?? 16
-  const w = { disk: makeDisk(), groups, clock: manualClock(), server: makeMemoryServer(), journal: [] as Call[][], durable: 0, bodies: 0 } as unknown as World
+  const w = { disk: makeDisk(), groups, clock: manualClock(), server: makeMemoryServer(), journal: [] as Call[][], durable: 0, bodies: 0, isFailing: false, life: { isOver: false } } as unknown as World
   openEngine(w, options)
   await formatSpace({ engine: w.engine, path: 'space', sizeBytes: groups * GROUP_BYTES, random: seededRandom(1), io: w.disk })
   await openFloors(w, options)
@@ -204,7 +227,8 @@ export async function closeAndOpen(w: World, options: WorldOptions = {}): Promis
 
 /** The daemon dies: everything committed and the page cache are still there. */
 export async function die(w: World, options: WorldOptions = {}): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setImmediate(resolve)) // who has committed has written that down
+  endLife(w)
   w.clock = manualClock()
   w.durable = w.journal.length // the next opening syncs the log before it answers for what it replayed
   openEngine(w, options, { clean: false, sameBoot: true })
@@ -213,6 +237,7 @@ export async function die(w: World, options: WorldOptions = {}): Promise<void> {
 
 /** A power cut: a prefix of the commits, at least the durable ones, and what the disk made of the page cache. */
 export async function cutPower(w: World, random: Random, options: WorldOptions = {}): Promise<void> {
+  endLife(w)
   const kept = w.journal.slice(0, w.durable + (random.uint32() % (w.journal.length - w.durable + 1)))
   w.disk.cut(random)
   w.server = makeMemoryServer()

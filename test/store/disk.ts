@@ -1,7 +1,7 @@
 /**
  * A simulated disk behind the space's seam: a page cache over sectors that outlive a power cut only once they were synced.
  *   - cut(random): of the pages written since the last sync any subset reaches the disk, torn at 512 bytes; then what the disk has is all.
- *   - died(): the daemon's death; the page cache survives.
+ *   - died(): the daemon's death; the page cache survives. What it had open and under way does nothing and answers nothing from then on. A cut is one too.
  *   - `hostGroups` limits what the host can allocate, in groups of 4 MiB; failures can be switched on.
  */
 import assert from 'node:assert/strict'
@@ -23,6 +23,7 @@ export interface Disk extends SpaceIo {
   syncs: number
   /** Groups that the host has allocated. */
   promised(): number
+  died(): void
   cut(random: Random): void
   /** Bytes as the page cache has them. */
   peek(offset: number, length: number): Uint8Array
@@ -32,9 +33,11 @@ export function makeDisk(): Disk {
   let cache = new Map<number, Uint8Array>()
   let durable = new Map<number, Uint8Array>()
   const dirty = new Set<number>()
+  /** Of syncs that did not end yet. */
+  const syncing = new Set<readonly (readonly [number, Uint8Array])[]>()
   const promised = new Set<number>()
   let size = -1
-  const later = <T>(fn: () => T): Promise<T> => new Promise((resolve) => setImmediate(() => resolve(fn())))
+  let life = { isOver: false }
   const page = (n: number): Uint8Array => {
     let p = cache.get(n)
     if (p === undefined) cache.set(n, (p = new Uint8Array(PAGE)))
@@ -62,55 +65,68 @@ export function makeDisk(): Disk {
     }
     return length
   }
-  const file: SpaceFile = {
-    readNow: (into, at, length, offset) => (disk.cold ? -ERRNO.EAGAIN : read(into, at, length, offset)),
-    read: (into, at, length, offset) => later(() => read(into, at, length, offset)),
-    writeNow: write,
-    write: (from, at, length, offset) => later(() => write(from, at, length, offset)),
-    fallocate: (offset, length) => later(() => {
-      const wanted: number[] = []
-      for (let g = Math.floor(offset / GROUP_BYTES); g * GROUP_BYTES < offset + length; g++) if (!promised.has(g)) wanted.push(g)
-      if (promised.size + wanted.length > disk.hostGroups) return -ERRNO.ENOSPC
-      wanted.forEach((g) => promised.add(g))
-      return 0
-    }),
-    punch: (offset, length) => later(() => {
-      for (let g = Math.floor(offset / GROUP_BYTES); g * GROUP_BYTES < offset + length; g++) {
-        promised.delete(g)
-        for (let p = (g * GROUP_BYTES) / PAGE; p < ((g + 1) * GROUP_BYTES) / PAGE; p++) {
-          cache.delete(p)
-          durable.delete(p)
-        }
-      }
-      return 0
-    }),
-    startWriteOut: () => later(() => 0),
-    sync: () => {
-      const pages = [...dirty].map((n) => [n, page(n).slice()] as const)
-      dirty.clear()
-      disk.syncs++
-      return later(() => {
-        if (disk.syncFails) return -ERRNO.EIO
-        for (const [n, bytes] of pages) durable.set(n, bytes)
+  const fileOf = (owner: { readonly isOver: boolean }): SpaceFile => {
+    const later = <T>(fn: () => T): Promise<T> => new Promise((resolve) => setImmediate(() => { if (!owner.isOver) resolve(fn()) }))
+    return {
+      readNow: (into, at, length, offset) => (disk.cold || owner.isOver ? -ERRNO.EAGAIN : read(into, at, length, offset)),
+      read: (into, at, length, offset) => later(() => read(into, at, length, offset)),
+      writeNow: (from, at, length, offset) => (owner.isOver ? length : write(from, at, length, offset)),
+      write: (from, at, length, offset) => later(() => write(from, at, length, offset)),
+      fallocate: (offset, length) => later(() => {
+        const wanted: number[] = []
+        for (let g = Math.floor(offset / GROUP_BYTES); g * GROUP_BYTES < offset + length; g++) if (!promised.has(g)) wanted.push(g)
+        if (promised.size + wanted.length > disk.hostGroups) return -ERRNO.ENOSPC
+        wanted.forEach((g) => promised.add(g))
         return 0
-      })
-    },
-    resize: (sizeBytes) => later(() => {
-      size = sizeBytes
-      return 0
-    }),
-    close: () => 0
+      }),
+      punch: (offset, length) => later(() => {
+        for (let g = Math.floor(offset / GROUP_BYTES); g * GROUP_BYTES < offset + length; g++) {
+          promised.delete(g)
+          for (let p = (g * GROUP_BYTES) / PAGE; p < ((g + 1) * GROUP_BYTES) / PAGE; p++) {
+            cache.delete(p)
+            durable.delete(p)
+          }
+        }
+        return 0
+      }),
+      startWriteOut: () => later(() => 0),
+      sync: () => {
+        if (owner.isOver) return later(() => 0)
+        const pages = [...dirty].map((n) => [n, page(n).slice()] as const)
+        syncing.add(pages)
+        dirty.clear()
+        disk.syncs++
+        return later(() => {
+          syncing.delete(pages)
+          if (disk.syncFails) return -ERRNO.EIO
+          for (const [n, bytes] of pages) durable.set(n, bytes)
+          return 0
+        })
+      },
+      resize: (sizeBytes) => later(() => {
+        size = sizeBytes
+        return 0
+      }),
+      close: () => 0
+    }
   }
   const disk: Disk = {
     hostGroups: Infinity, syncFails: false, cold: false, unpromised: 0, syncs: 0,
     create(_path, sizeBytes) {
       assert.equal(size, -1)
       size = sizeBytes
-      return file
+      return fileOf(life)
     },
-    open: () => file,
+    open: () => fileOf(life),
     promised: () => promised.size,
+    died() {
+      life.isOver = true
+      life = { isOver: false }
+      for (const pages of syncing) for (const [n] of pages) dirty.add(n)
+      syncing.clear()
+    },
     cut(random) {
+      disk.died()
       for (const n of dirty) {
         const fate = random.uint32() % 3 // lost, whole, torn
         if (fate === 0) continue
