@@ -71,7 +71,7 @@ async function list(path: string, of: string, flags: Flags): Promise<void> {
     return true
   })
   if (flags.json === true) return sayAll(`${count === 0 ? '[' : ''}]\n`)
-  if (count === 0) say(`Nothing is in the trash of ${of}. \`ogee trash enable ${path} ${of}\` keeps what is removed.`)
+  if (count === 0) say(`Nothing is in the trash of ${of}. It keeps what is removed there while it is on: \`ogee trash enable ${path} ${of}\`. Subvolumes have their own.`)
 }
 
 async function restore(path: string, what: string, flags: Flags): Promise<void> {
