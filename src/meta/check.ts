@@ -16,7 +16,7 @@
 import { checkShares, checkUnits, claimShares, eachRow, HISTORY_KIND, makeFileCheck, NOW } from '../data/index.js'
 import type { FileCheck, Finding, Found } from '../data/index.js'
 import { streamRows } from '../engine/index.js'
-import type { Key, MaybePromise, Reader } from '../engine/index.js'
+import type { Key, KeyedRow, MaybePromise, Reader } from '../engine/index.js'
 import type { UnitsCheck, WrongGroup } from '../store/index.js'
 import { PosixError } from '../sys/index.js'
 import { ACL_ACCESS, ACL_DEFAULT } from './acl.js'
@@ -33,6 +33,8 @@ import { ROOT_INO } from './make.js'
 import { dentryAt, readInode } from './read.js'
 import { decodeNextIno, decodeRemoved, decodeSnapshot, decodeVolume, domainOfRow, orphanKind } from './rows.js'
 import type { Dentry, Domain } from './rows.js'
+import { needlessHistory } from './snapshot.js'
+import { run } from './steps.js'
 import { findSuspects } from './suspects.js'
 import { CAPABILITY, chargedBytes, isHome } from './write.js'
 import { isVolumeInode } from './volumes.js'
@@ -40,6 +42,9 @@ import { walkOwners } from './walk.js'
 import type { Visitor } from './walk.js'
 
 const LAST = 2 ** 53 - 1
+const HISTORY_END = String.fromCharCode(HISTORY_KIND.charCodeAt(0) + 1)
+const HISTORY_ROWS = 256
+const NONE: ReadonlySet<Key> = new Set()
 const DOMAINS_MAX = 1_000_000
 const DEPTH_LIMIT = 1_000_000 // of directories; more is a cycle
 
@@ -403,23 +408,40 @@ async function readVolumes(r: Reader, found: Found): Promise<Map<number, string>
 async function checkHistory(r: Reader, found: Found, domains: ReadonlyMap<number, Domain>, file: FileCheck): Promise<void> {
   let newestEpoch = 0
   for (const { epoch } of domains.values()) newestEpoch = Math.max(newestEpoch, epoch)
-  // rows that are to be removed may be of a domain that is gone
-  if ((await r.scan({ from: sweepKey(0), to: sweepKey(LAST), limit: 1 })).length > 0) newestEpoch = Infinity
+  const isSwept = (await r.scan({ from: sweepKey(0), to: sweepKey(LAST), limit: 1 })).length > 0
+  if (isSwept) newestEpoch = Infinity // rows that are to be removed may be of a domain that is gone
   let key: Key = ''
   let death = 0
-  await eachRow(r, HISTORY_KIND, 256, (row) => {
-    file.past(row)
-    const of = row.key.slice(0, -8)
-    const past = { birth: 0, death: 0 }
-    const v = new DataView(row.row.bytes.buffer, row.row.bytes.byteOffset, row.row.bytes.byteLength)
-    if (row.row.bytes.length < 26) return found({ ino: 0, what: 'a row of history cannot be read', kind: 'report' })
-    past.birth = v.getUint32(1, true) + v.getUint32(5, true) * 4294967296
-    past.death = v.getUint32(9, true) + v.getUint32(13, true) * 4294967296
-    if (past.death > newestEpoch) found({ ino: 0, what: `a row of history died in epoch ${past.death}, which is to come`, kind: 'report' })
-    if (of === key && past.birth < death) found({ ino: 0, what: `two rows of history show themselves in one epoch (${past.birth})`, kind: 'report' })
-    key = of
-    death = past.death
-  })
+  for (let behind: Key | undefined = ''; behind !== undefined;) {
+    const rows: readonly KeyedRow[] = await r.scan({ from: behind === '' ? HISTORY_KIND : `${behind}\u0000`, to: HISTORY_END, limit: HISTORY_ROWS })
+    const needless = isSwept ? await needlessOf(r, behind) : NONE
+    for (const row of rows) {
+      file.past(row)
+      const of = row.key.slice(0, -8)
+      const v = new DataView(row.row.bytes.buffer, row.row.bytes.byteOffset, row.row.bytes.byteLength)
+      if (row.row.bytes.length < 26) {
+        found({ ino: 0, what: 'a row of history cannot be read', kind: 'report' })
+        continue
+      }
+      const past = { birth: v.getUint32(1, true) + v.getUint32(5, true) * 4294967296, death: v.getUint32(9, true) + v.getUint32(13, true) * 4294967296 }
+      if (past.death > newestEpoch) found({ ino: 0, what: `a row of history died in epoch ${past.death}, which is to come`, kind: 'report' })
+      if (needless?.has(row.key) !== false) continue // what a rollback left over what it brought back, until it is swept
+      if (of === key && past.birth < death) found({ ino: 0, what: `two rows of history show themselves in one epoch (${past.birth})`, kind: 'report' })
+      key = of
+      death = past.death
+    }
+    behind = rows.length < HISTORY_ROWS ? undefined : rows[rows.length - 1].key
+  }
+}
+
+/** Keys of the next HISTORY_ROWS rows of history that no snapshot needs; undefined if a damaged inode does not tell. */
+async function needlessOf(r: Reader, behind: Key): Promise<ReadonlySet<Key> | undefined> {
+  try {
+    return new Set((await run(needlessHistory(r, behind, HISTORY_ROWS))).rows.map(({ key }) => key))
+  } catch (e) {
+    if (!(e instanceof PosixError)) throw e
+    return undefined
+  }
 }
 
 async function checkWindow(r: Reader, units: UnitsCheck, n: number, file: FileCheck, { found, wrongGroup }: CheckOptions): Promise<void> {

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Tx } from '../../src/engine/index.js'
+import { encodePast, historyKey } from '../../src/data/index.js'
 import { checkTree } from '../../src/meta/check.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { dentryKey, directoryKey, inodeKey, KEY_USAGE, linksFrom, orphanKey, xattrKey } from '../../src/meta/keys.js'
-import { encodeDentry, encodeOrphan, encodeXattr, UNLINKED } from '../../src/meta/rows.js'
+import { dentryKey, directoryKey, domainKey, inodeKey, KEY_USAGE, linksFrom, orphanKey, snapshotKey, sweepKey, xattrKey } from '../../src/meta/keys.js'
+import { encodeDentry, encodeDomain, encodeOrphan, encodeSnapshot, encodeSweep, encodeXattr, UNLINKED } from '../../src/meta/rows.js'
 import { rootContext } from '../../src/sys/index.js'
 import { openQuick, root, S_IFDIR, S_IFREG, shellOf } from './pools.js'
 
@@ -61,4 +62,32 @@ describe('the check finds', () => {
       await pool.close()
     })
   }
+})
+
+test('rows of history that show themselves at one time are a fault, but for what a rollback left to the sweep', { timeout: 20_000 }, async () => {
+  const { make, call, pool } = shellOf(await openQuick())
+  const file = await make(root, 1, 'f', S_IFREG | 0o644)
+  const row = xattrKey(file, 'user.x')
+  const past = (tx: Tx, birth: number, death: number): void => tx.put(historyKey(row, birth), encodePast(birth, death, encodeXattr(birth, new Uint8Array(4))))
+  await call(root, (_, tx) => {
+    tx.put(snapshotKey(1, 'young'), encodeSnapshot({ epoch: 3, sec: 0, nsec: 0 }))
+    tx.put(domainKey(1), encodeDomain({ domain: 1, root: 1, epoch: 4, newestSnapshot: 3, flags: 0, trashKeepSec: 0 }))
+    past(tx, 1, 4) // brought back by a rollback to 1, and replaced after the snapshot 3
+    past(tx, 2, 3) // what stood there when it was rolled back: only a snapshot 2, gone with it, showed it
+    tx.put(sweepKey(1), encodeSweep(2))
+  })
+  const problems = async (): Promise<string[]> => {
+    const out: string[] = []
+    for await (const { what } of checkTree(pool.engine.reader(rootContext), pool.hash)) out.push(what)
+    return out
+  }
+  assert.deepEqual(await problems(), [])
+  await call(root, (_, tx) => tx.delete(sweepKey(1)))
+  assert.deepEqual(await problems(), ['two rows of history show themselves in one epoch (2)'], 'nobody will sweep it')
+  await call(root, (_, tx) => {
+    tx.put(sweepKey(1), encodeSweep(2))
+    past(tx, 2, 4)
+  })
+  assert.deepEqual(await problems(), ['two rows of history show themselves in one epoch (2)'], 'a snapshot shows both')
+  await pool.close()
 })
