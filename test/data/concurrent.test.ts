@@ -8,7 +8,7 @@ import fc from 'fast-check'
 import { NOW } from '../../src/data/index.js'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
 import type { Random } from '../../src/sys/index.js'
-import { assertSound, closeAndOpen, makeFile, makeWorld, quiet, readAll, snapshot } from './world.js'
+import { assertSound, cloneFile, closeAndOpen, makeFile, makeWorld, quiet, readAll, snapshot } from './world.js'
 import type { World } from './world.js'
 
 const KIB = 1024
@@ -122,3 +122,54 @@ const run = (withSnapshots: boolean) => fc.asyncProperty(fc.integer({ min: 1 }),
 
 test('everything at once', { timeout: 200_000 }, () => fc.assert(run(false), { numRuns: Number(process.env.RUNS ?? 25) }))
 test('with snapshots as well', { timeout: 200_000 }, () => fc.assert(run(true), { numRuns: Number(process.env.RUNS ?? 10) }))
+
+/** All that goes on meanwhile of a look at a view: each may wait for another one, and none for ever. */
+test('a rollback, a snapshot, and who first looks at a clone of what is rolled back do not wait for each other', { timeout: 100_000 }, () => {
+  const what = ['rollback', 'snapshot', 'write', 'read', 'flatten'] as const
+  const start = fc.record({ turns: fc.integer({ min: 0, max: 3 }), ticks: fc.integer({ min: 0, max: 3 }) })
+  const orders = fc.tuple(fc.shuffledSubarray([...what], { minLength: what.length }), fc.array(start, { minLength: what.length, maxLength: what.length }), fc.boolean())
+  const noTurns = what.map(() => ({ turns: 0, ticks: 0 }))
+  return fc.assert(fc.asyncProperty(orders, async ([order, starts, isCold]) => {
+    const w = await makeWorld()
+    await makeFile(w, 1)
+    const then = Buffer.alloc(150 * KIB, 1)
+    await w.data.write(ctx, 1, 0, then, 0, then.length, quiet)
+    await w.data.write(ctx, 1, 70 * KIB, then, 0, 5 * KIB, quiet) // logged
+    const epoch = await snapshot(w)
+    await cloneFile(w, 1, epoch, 2)
+    await cloneFile(w, 2, await snapshot(w), 3)
+    await w.data.write(ctx, 1, 0, Buffer.alloc(100 * KIB, 2), 0, 100 * KIB, quiet)
+    await w.data.sync(ctx, 1)
+    w.disk.cold = isCold
+    const written = Buffer.from(then).fill(5, 4096, 4096 + 2 * KIB)
+    const seen = Buffer.alloc(then.length)
+    const does = {
+      rollback: () => w.data.restore(ctx, 1, epoch, quiet),
+      snapshot: () => w.data.quiesce(ctx, () => Promise.resolve()), // of another domain
+      write: () => w.data.write(ctx, 3, 4096, written, 4096, 2 * KIB, quiet),
+      read: () => w.data.read(ctx, 2, NOW, 0, seen.length, seen, 0),
+      flatten: () => w.data.flatten(ctx, 3, () => undefined, () => undefined)
+    }
+    const left = new Set<string>(order)
+    const doing = order.map(async (name, i) => {
+      for (let n = starts.slice(0, i + 1).reduce((sum, s) => sum + s.turns, 0); n > 0; n--) await turn()
+      await does[name]()
+      left.delete(name)
+    })
+    const all = Promise.all(doing)
+    for (let n = 0; n < 20; n++) await turn() // the snapshot's gate is closed before the rollback's first step
+    for (const { ticks } of starts) {
+      await w.clock.advanceAsync(ticks)
+      for (let n = 0; n < ticks; n++) await turn()
+    }
+    for (let n = 0; n < 200 && left.size > 0; n++) await w.clock.advanceAsync(1)
+    assert.deepEqual([...left], [], 'they wait for each other')
+    await all
+    assert.ok(seen.equals(then))
+    for (const [ino, bytes] of [[1, then], [2, then], [3, written]] as const) assert.ok(Buffer.from(await readAll(w, ino)).equals(bytes), `file ${ino}`)
+    await assertSound(w)
+    await closeAndOpen(w)
+    assert.ok(Buffer.from(await readAll(w, 3)).equals(written))
+    await assertSound(w)
+  }), { numRuns: Number(process.env.RUNS ?? 60), examples: [[[['rollback', 'write', 'snapshot', 'read', 'flatten'], noTurns, false]]] })
+})

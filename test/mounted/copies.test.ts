@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { makePlace, ok, refused, run } from './place.js'
 import type { Ran } from './place.js'
 
+/** Files are written a MiB at a time: what came in small writes waits in the log for its flush, and is copied until then. */
 const sh = (script: string, cwd = '/'): Promise<Ran> => run('sh', ['-c', script], { cwd })
 const MIB = 1024 * 1024
 
@@ -17,7 +18,7 @@ test('cp takes no space, whatever becomes of the original', async (t) => {
     const s = statfsSync(dir)
     return (s.blocks - s.bfree) * s.bsize
   }
-  ok(await sh(`head -c 40000001 /dev/urandom > a && cp a ${top}/a`, dir))
+  ok(await sh(`head -c 40000001 /dev/urandom > ${top}/a && dd if=${top}/a of=a bs=1M`, dir))
   ok(await ogee('sync', dir))
   const before = used()
   ok(await sh('cp a b && cp b c && cp a d && cmp a b && cmp a d', dir)) // four times 40 MB in a pool of 128
@@ -42,7 +43,7 @@ test('what a snapshot has comes back without its bytes', async (t) => {
   const { top, pool, dir, ogee } = makePlace(t)
   ok(await ogee('format', pool, '--size', '64M'))
   ok(await ogee('mount', pool, dir))
-  ok(await sh(`head -c 20000001 /dev/urandom > a && cp a ${top}/a && echo small > s`, dir))
+  ok(await sh(`head -c 20000001 /dev/urandom > ${top}/a && dd if=${top}/a of=a bs=1M && echo small > s`, dir))
   ok(await ogee('snapshot', 'create', dir, '/@one'))
   ok(await sh('dd if=/dev/urandom of=a bs=1M count=4 conv=notrunc,fsync; echo other > s', dir))
   ok(await ogee('sync', dir))
