@@ -158,7 +158,10 @@ async function openOnce(options: LmdbOptions): Promise<Engine> {
     chunk.system('pool', { uuid: header.uuid } satisfies PoolRow) // as it was, should it have been damaged
     chunk.removeDamaged()
     chunk.system('session', { session, bootId, clean: clean && !cut, cut, durable } satisfies SessionRow)
-    await chunk.done()
+    await chunk.done().catch((e: unknown) => {
+      if (e instanceof PosixError) throw e
+      throw new EngineError('ENGINE_ROWS_DAMAGED', `LMDB cannot change its file in ${folder} (${e instanceof Error ? e.message.trim() : String(e)}): run ogee fsck on the pool.`, e)
+    })
   }
   if (!readOnly) {
     // what was replayed may be in the page cache only; from here on we answer for it
