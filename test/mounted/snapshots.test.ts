@@ -49,7 +49,7 @@ for (const options of [[], ['-o', 'opens']]) test(`a snapshot shows what was, to
   ok(await ogee('format', pool, '--size', '1G'))
   assert.equal((JSON.parse(ok(await ogee('snapshot', 'create', pool, '/@empty', '--json')).out) as { snapshot: string }).snapshot, '/@empty')
   ok(await ogee('mount', pool, dir, ...options))
-  ok(await sh('mkdir -p d/e && echo one > d/f && ln -s f d/l && ln d/f d/h && head -c 3000000 /dev/urandom > big && head -c 3000000 /dev/urandom > keep && chmod 640 d/f && setfattr -n user.x -v 1 d/f && git init -q r && cp d/f r && git -C r add f && git -C r -c user.name=n -c user.email=e commit -qm m', dir))
+  ok(await sh('mkdir -p d/e && echo one > d/f && ln -s f d/l && ln d/f d/h && for f in big keep; do dd if=/dev/urandom of=$f bs=3000000 count=1 iflag=fullblock; done && chmod 640 d/f && setfattr -n user.x -v 1 d/f && git init -q r && cp d/f r && git -C r add f && git -C r -c user.name=n -c user.email=e commit -qm m', dir))
   refused(await sh('ls .snapshots/one', dir), /No such file/) // and the kernel remembers that
   ok(await sh(`cp -a ${dir} ${top}/was; ls -A .snapshots`, dir))
   ok(await ogee('snapshot', 'create', dir, '/@one'))
