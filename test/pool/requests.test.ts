@@ -46,7 +46,8 @@ for (const opens of [false, true]) {
     const strange: string[] = []
     const hook = onUnknownError((e) => strange.push(e instanceof Error ? e.stack ?? e.message : String(e)))
     try {
-      await fc.assert(fc.asyncProperty(fc.array(hostileRequests(fc.constantFrom(...nodes).map(BigInt)), { minLength: 10, maxLength: 60 }), async (messages) => {
+      const spares = (message: Buffer): boolean => !names64(message, kept) && !names64(message, keptDir)
+      await fc.assert(fc.asyncProperty(fc.array(hostileRequests(fc.constantFrom(...nodes).map(BigInt)).filter(spares), { minLength: 10, maxLength: 60 }), async (messages) => {
         const kernel = new Kernel(vfs, { opens, interrupts: false })
         kernel.init()
         let asked = 0
@@ -95,6 +96,12 @@ test('a time beyond all is the last that there is, for a file and for a folder, 
     await again.close()
   }
 })
+
+/** Whether a number is in a request, in its header (the node) or behind it: any number may be guessed, and then somebody did ask about it. */
+function names64(message: Buffer, number: number): boolean {
+  for (let at = 16; at + 8 <= message.length; at += 8) if (message.readBigUInt64LE(at) === BigInt(number)) return true
+  return false
+}
 
 /** Every request was answered. */
 async function idle(kernel: Kernel): Promise<void> {
