@@ -8,6 +8,7 @@ import { assert, CHECKS, PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import type { MaybePromise, Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
+import { NO_TOUCH } from './data.js'
 import type { Content, ContentAfter, ContentEffects, FileRef } from './data.js'
 import { editMap } from './editor.js'
 import type { Editor } from './editor.js'
@@ -265,8 +266,6 @@ export class Change {
 /** One transaction on a file, under its lock. */
 export const commit = (floor: Floor, ctx: Context, file: File, planned: Planned, edit: Edit): Promise<Content> => new Change(floor, file, planned, edit).run(ctx)
 
-/** Nothing but where bytes lie. */
-export const NO_TOUCH: ContentEffects = { touch: undefined, killSuidgid: false }
 export const RECLAIM: ContentEffects = { ...NO_TOUCH, isReclaim: true }
 
 /** Files in one transaction: a body cannot be interrupted. */

@@ -68,6 +68,9 @@ export interface ContentEffects {
   readonly isReclaim?: true
 }
 
+/** Bytes, or where they lie, and no times. */
+export const NO_TOUCH: ContentEffects = { touch: undefined, killSuidgid: false }
+
 /** The time of a write that changed bytes only (times.ts), and the one that the inode has if nobody changed it since. */
 export interface Owed {
   readonly touch: { readonly sec: number; readonly nsec: number }

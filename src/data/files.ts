@@ -14,7 +14,7 @@ import type { Clock, Context, Timer } from '../sys/index.js'
 import type { Engine, MaybePromise } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece, Store } from '../store/index.js'
-import { NOW } from './data.js'
+import { NO_TOUCH, NOW } from './data.js'
 import type { ChangeContent, ChangeContents, Content, ContentEffects, FileRef, ReadContent, View } from './data.js'
 import type { Extent } from './extents.js'
 import { coverage } from './filemap.js'
@@ -339,7 +339,7 @@ export function lend(floor: Floor, file: File, bytes: number): void {
 export async function refOf(floor: Floor, ctx: Context, file: File): Promise<FileRef> {
   if (file.ref !== undefined) return file.ref
   const asked = new Error('asked only')
-  await floor.changeContent(ctx, file.ino, { touch: undefined, killSuidgid: false }, (_tx, ref) => {
+  await floor.changeContent(ctx, file.ino, NO_TOUCH, (_tx, ref) => {
     file.ref = ref
     throw asked
   }).catch((e: unknown) => {

@@ -11,6 +11,7 @@ import type { Context } from '../sys/index.js'
 import type { MaybePromise, Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
 import { commit, exclusively } from './changing.js'
+import { NO_TOUCH } from './data.js'
 import type { Content } from './data.js'
 import { partOfExtent } from './extents.js'
 import type { Extent } from './extents.js'
@@ -25,7 +26,6 @@ const SLICE_BYTES = 8 * 1024 * 1024
 /** Ranges of one transaction. */
 const RANGES_MAX = 256
 const FIRST_EPOCH = 1
-const QUIET = { effects: { touch: undefined, killSuidgid: false } } as const
 
 /** A part of a lent extent, and where its copy lies. */
 interface Copy {
@@ -55,7 +55,7 @@ export async function flatten(floor: Floor, ctx: Context, ino: number, progress:
     done = of - lentBytes(file.map)
     await floor.clock.sleep(0, ctx.signal) // others' requests come first
   }
-  await locked(() => commit(floor, ctx, file, { ...QUIET, also: ended }, (editor, _tx, ref, before) => {
+  await locked(() => commit(floor, ctx, file, { effects: NO_TOUCH, also: ended }, (editor, _tx, ref, before) => {
     const { origin } = editor
     if (origin !== undefined) editor.setOrigin(origin.birth <= ref.newestSnapshot ? { ...origin, birth: ref.epoch, limit: 0 } : undefined)
     return { sizeBytes: before.sizeBytes, keepInline: true }
@@ -94,7 +94,7 @@ async function copySlice(floor: Floor, ctx: Context, file: File, slice: readonly
     const used = copies.flatMap((c) => stillLent(file.map.exts, c))
     release(copies.flatMap((c) => without(c, used)))
     if (used.length === 0) return undefined
-    return commit(floor, ctx, file, { ...QUIET, pieces: used.map((c) => c.piece) }, (editor, _tx, _ref, before) => {
+    return commit(floor, ctx, file, { effects: NO_TOUCH, pieces: used.map((c) => c.piece) }, (editor, _tx, _ref, before) => {
       for (const { off, piece } of used) {
         editor.liftExtents(off, off + piece.lengthBytes)
         editor.addExtent(off, piece, FIRST_EPOCH, false)
@@ -154,7 +154,7 @@ function without({ off, piece }: Copy, used: readonly Copy[]): Piece[] {
 async function dropHoles(floor: Floor, ctx: Context, file: File): Promise<boolean> {
   const holes = file.map.exts.filter((e) => e.kind === 'hole').slice(0, RANGES_MAX)
   if (holes.length === 0) return false
-  await commit(floor, ctx, file, QUIET, (editor, tx, _ref, before) => {
+  await commit(floor, ctx, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
     for (const { off, len } of holes) editor.dropExtents(tx, off, off + len)
     return { sizeBytes: before.sizeBytes, keepInline: true }
   })

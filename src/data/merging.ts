@@ -10,6 +10,7 @@
 import { errnoOf, PosixError } from '../sys/index.js'
 import type { Timer } from '../sys/index.js'
 import { commit, exclusively, Moved, refOf, stableEnd } from './changing.js'
+import { NO_TOUCH } from './data.js'
 import { mayOverwrite } from './extents.js'
 import { firstBehind, leftHint } from './filemap.js'
 import { BACKGROUND, isScattered, loaded, MERGED_BYTES } from './files.js'
@@ -148,7 +149,7 @@ async function mergeRange(floor: Floor, file: File, from: number): Promise<boole
         throw e
       }
       const stamp = ++floor.stamp
-      await commit(floor, BACKGROUND, file, { effects: { touch: undefined, killSuidgid: false }, ref, pieces }, (editor, _tx, _ref, before) => {
+      await commit(floor, BACKGROUND, file, { effects: NO_TOUCH, ref, pieces }, (editor, _tx, _ref, before) => {
         editor.addTentative(from, pieces[0], stamp, false, floor.claimedStamp)
         return { sizeBytes: before.sizeBytes, keepInline: true }
       })

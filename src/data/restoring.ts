@@ -10,6 +10,7 @@
 import type { Context } from '../sys/index.js'
 import type { KeyedRow } from '../engine/index.js'
 import { commit, exclusively } from './changing.js'
+import { NO_TOUCH } from './data.js'
 import type { ContentEffects, View } from './data.js'
 import { fileOf, loaded } from './files.js'
 import type { File, Floor } from './files.js'
@@ -20,7 +21,6 @@ import { decodeExtent, decodePending, EXTENT_KIND, PENDING_KIND, rowsFrom } from
 
 /** Ranges of one transaction. */
 const RANGES_MAX = 512
-const QUIET: ContentEffects = { touch: undefined, killSuidgid: false }
 
 export async function restore(floor: Floor, ctx: Context, ino: number, view: View, effects: ContentEffects): Promise<void> {
   while (floor.restoring.has(ino)) await floor.restoring.get(ino)
@@ -73,7 +73,7 @@ async function dropYounger(floor: Floor, ctx: Context, file: File, view: View): 
   const youngExts = exts.filter((e) => e.birth > view).slice(0, RANGES_MAX)
   const youngPends = pends.filter((p) => p.birth > view).slice(0, RANGES_MAX)
   if (youngExts.length + youngPends.length === 0) return false
-  await commit(floor, ctx, file, { effects: QUIET }, (editor, tx, _ref, before) => {
+  await commit(floor, ctx, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
     for (const { off, len } of youngPends) editor.dropPending(tx, off, off + len)
     for (const { off, len } of youngExts) editor.dropExtents(tx, off, off + len)
     return { sizeBytes: before.sizeBytes, durableSizeBytes: before.sizeBytes, keepInline: true }
@@ -89,7 +89,7 @@ async function bringBack(floor: Floor, ctx: Context, file: File, view: View, kin
     return past.birth <= view && past.death > view
   })
   if (shown.length > 0) {
-    await commit(floor, ctx, file, { effects: QUIET }, (editor, tx, _ref, before) => {
+    await commit(floor, ctx, file, { effects: NO_TOUCH }, (editor, tx, _ref, before) => {
       for (const row of shown) {
         const past = decodePast(row)
         tx.delete(row.key)

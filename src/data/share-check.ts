@@ -5,7 +5,7 @@
  *   - Memory: 32 bytes for each shared extent; a repair's as much again for each row.
  */
 import { PosixError, rootContext } from '../sys/index.js'
-import { streamRows } from '../engine/index.js'
+import { prefixRange, streamRows } from '../engine/index.js'
 import type { Engine, KeyedRow, Reader } from '../engine/index.js'
 import type { UnitsCheck } from '../store/index.js'
 import type { Found } from './check.js'
@@ -15,7 +15,7 @@ import { decodeExtent, EXTENT_KIND, extentOfRow } from './rows.js'
 import { decodeShare, encodeShare, shareKey, SHARES_KIND } from './shares.js'
 import type { Share } from './shares.js'
 
-const SHARES_END = String.fromCharCode(SHARES_KIND.charCodeAt(0) + 1)
+const SHARES_END = prefixRange(SHARES_KIND).to
 const SLICE_ROWS = 512
 const ROW_MAX_BYTES = 1024 ** 3
 
@@ -143,7 +143,7 @@ function readable<R>(decode: () => R): R | undefined {
 
 async function eachSharedExtent(reader: Reader, fn: (start: number, len: number) => void): Promise<void> {
   for (const kind of [EXTENT_KIND, HISTORY_KIND + EXTENT_KIND]) {
-    const rows = await streamRows(reader, kind, kind.slice(0, -1) + String.fromCharCode(EXTENT_KIND.charCodeAt(0) + 1))
+    const rows = await streamRows(reader, kind, prefixRange(kind).to)
     while (rows.key !== undefined) {
       const row = { key: rows.key, row: rows.row }
       const e = readable(() => (kind === EXTENT_KIND ? extentOfRow(row) : pastExtent(row)))

@@ -15,7 +15,7 @@ import type { Context } from '../sys/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
 import { commit, exclusively } from './changing.js'
-import { LOGGED_MAX_BYTES, NOW } from './data.js'
+import { LOGGED_MAX_BYTES, NO_TOUCH, NOW } from './data.js'
 import type { Content, ContentEffects, CopyWish, View } from './data.js'
 import type { Extent } from './extents.js'
 import { ceilUnit, firstBehind, floorUnit } from './filemap.js'
@@ -39,7 +39,6 @@ const RANGES_MAX = 512
 const STEP_BYTES = 4 * 1024 ** 3
 /** What costs more to copy than to sync. */
 const SYNC_LEAST_BYTES = 8 * 1024 * 1024
-const QUIET: ContentEffects = { touch: undefined, killSuidgid: false }
 
 interface Request {
   readonly from: number
@@ -235,7 +234,7 @@ const ownIn = (map: FileMap, taken: Taken): boolean => rowAt(map, taken)?.kind =
 async function mark(floor: Floor, ctx: Context, source: File, own: readonly Taken[]): Promise<void> {
   if (own.length === 0) return
   await floor.needSharing() // older versions are kept out before the first of them
-  await commit(floor, ctx, source, { effects: QUIET }, (editor, _tx, _ref, before) => {
+  await commit(floor, ctx, source, { effects: NO_TOUCH }, (editor, _tx, _ref, before) => {
     for (const { off, len } of own) editor.markShared(off, off + len)
     return { sizeBytes: before.sizeBytes, keepInline: true }
   })

@@ -8,7 +8,7 @@ import { demand, fail, FS_APPEND_FL, FS_IMMUTABLE_FL, inGroup, isAppendOnly, isI
 import { ACL_ACCESS, aclAfterChmod, decodeAcl, encodeAcl } from './acl.js'
 import { setDirectoryTimes } from './directory.js'
 import { encodeChange } from './events.js'
-import { isDirectory, isSymlink, S_IFMT } from './inode.js'
+import { isDirectory, isRegular, isSymlink, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
 import type { Inode, Op, Timespec } from './meta.js'
 import { readInode, readXattr } from './read.js'
@@ -148,7 +148,7 @@ export function* setflags(tx: Tx, op: Op, ino: number, flags: number): Steps<voi
   const differs = flags ^ inode.flags
   if ((differs & (FS_IMMUTABLE_FL | FS_APPEND_FL)) !== 0 && !isRoot(op.ctx)) fail('EPERM')
   if ((flags & ~SETTABLE) !== 0) fail('EOPNOTSUPP')
-  if ((inode.mode & S_IFMT) !== 0o100000 && !isDirectory(inode)) fail('EOPNOTSUPP')
+  if (!isRegular(inode) && !isDirectory(inode)) fail('EOPNOTSUPP')
   if (differs === 0) return
   const domain = yield* domainOf(tx, inode.domain)
   updateInode(tx, domain, inode, { flags, ctimeSec: op.now.sec, ctimeNsec: op.now.nsec })

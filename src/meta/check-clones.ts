@@ -4,7 +4,7 @@
  */
 import { decodeOrigin, NOW, ORIGIN_KIND, originKey } from '../data/index.js'
 import type { Found } from '../data/index.js'
-import { streamRows } from '../engine/index.js'
+import { prefixRange, streamRows } from '../engine/index.js'
 import type { Key, MaybePromise, Reader } from '../engine/index.js'
 import { PosixError } from '../sys/index.js'
 import { isDirectory } from './inode.js'
@@ -44,7 +44,7 @@ export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain
     }
   }
 
-  await each(ORIGIN_KIND, String.fromCharCode(ORIGIN_KIND.charCodeAt(0) + 1), async (key, bytes) => {
+  await each(ORIGIN_KIND, prefixRange(ORIGIN_KIND).to, async (key, bytes) => {
     const ino = firstNumber(key)
     const inode = await readInode(r, ino, NOW)
     const origin = decodeOrigin(bytes)

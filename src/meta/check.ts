@@ -15,7 +15,7 @@
  */
 import { checkShares, checkUnits, claimShares, eachRow, HISTORY_KIND, makeFileCheck, NOW } from '../data/index.js'
 import type { FileCheck, Finding, Found } from '../data/index.js'
-import { streamRows } from '../engine/index.js'
+import { keySuccessor, prefixRange, streamRows } from '../engine/index.js'
 import type { Key, KeyedRow, MaybePromise, Reader } from '../engine/index.js'
 import type { UnitsCheck, WrongGroup } from '../store/index.js'
 import { PosixError } from '../sys/index.js'
@@ -42,7 +42,7 @@ import { walkOwners } from './walk.js'
 import type { Visitor } from './walk.js'
 
 const LAST = 2 ** 53 - 1
-const HISTORY_END = String.fromCharCode(HISTORY_KIND.charCodeAt(0) + 1)
+const HISTORY_END = prefixRange(HISTORY_KIND).to
 const HISTORY_ROWS = 256
 const NONE: ReadonlySet<Key> = new Set()
 const DOMAINS_MAX = 1_000_000
@@ -413,7 +413,7 @@ async function checkHistory(r: Reader, found: Found, domains: ReadonlyMap<number
   let key: Key = ''
   let death = 0
   for (let behind: Key | undefined = ''; behind !== undefined;) {
-    const rows: readonly KeyedRow[] = await r.scan({ from: behind === '' ? HISTORY_KIND : `${behind}\u0000`, to: HISTORY_END, limit: HISTORY_ROWS })
+    const rows: readonly KeyedRow[] = await r.scan({ from: behind === '' ? HISTORY_KIND : keySuccessor(behind), to: HISTORY_END, limit: HISTORY_ROWS })
     const needless = isSwept ? await needlessOf(r, behind) : NONE
     for (const row of rows) {
       file.past(row)

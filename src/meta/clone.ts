@@ -4,12 +4,13 @@
  */
 import { putOrigin } from '../data/index.js'
 import type { Tx } from '../engine/index.js'
-import { checkName, fail, mayCreate, walkInto } from './access.js'
+import { fail } from './access.js'
 import { encodeChange } from './events.js'
 import type { NameHash } from './hash.js'
 import { hold } from './holds.js'
 import { isDirectory, S_IFDIR } from './inode.js'
 import { directoryKey, domainKey } from './keys.js'
+import { placeForNew } from './make.js'
 import type { Inode, Op } from './meta.js'
 import { readInode } from './read.js'
 import { damaged, encodeDomain, PLAIN_DOMAIN } from './rows.js'
@@ -18,7 +19,7 @@ import { domainNow, snapshotNamed } from './snapshot.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { CLONE_EPOCH, copied, copiedSlots, copyXattrs } from './visit.js'
-import { addUsage, chargeHome, countEntry, domainOf, findSlot, inodeNow, putDentry, putInode } from './write.js'
+import { addUsage, chargeHome, countEntry, domainOf, putDentry, putInode } from './write.js'
 
 export interface CloneArgs {
   /** The origin's domain, and the name of a snapshot of it. */
@@ -31,13 +32,7 @@ export interface CloneArgs {
 
 /** ENOENT (no such snapshot), EINVAL (not of a tree), EEXIST (something is at the new name), and the errors of mkdir. */
 export function* cloneTree(tx: Tx, hash: NameHash, op: Op, { domain, snapshot, parent, name, ino }: CloneArgs): Steps<Inode> {
-  const dir = yield* inodeNow(tx, parent)
-  yield* walkInto(tx, op, dir)
-  checkName(name)
-  if (name === '.' || name === '..') fail('EEXIST')
-  const slot = yield* findSlot(tx, hash, parent, name)
-  if (slot.dentry !== undefined) fail('EEXIST')
-  yield* mayCreate(tx, op, dir)
+  const { dir, slot } = yield* placeForNew(tx, hash, op, parent, name)
   const { root } = yield* domainNow(tx, domain)
   const taken = yield* snapshotNamed(tx, domain, snapshot)
   if (taken === undefined) throw fail('ENOENT')

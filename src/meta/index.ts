@@ -11,6 +11,7 @@ export type { MadeSubvolume } from './subvolumes.js'
 export { openTree } from './tree.js'
 export type { TreeOptions } from './tree.js'
 export { ROOT_INO } from './make.js'
+export { isDirectory, isRegular, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from './inode.js'
 export { changeContent, changeContents, readContent } from './content.js' // what the data floor is opened with
 export { checkPool, checkTree } from './check.js'
 export type { Checked, CheckOptions } from './check.js'

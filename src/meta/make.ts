@@ -19,6 +19,7 @@ import type { Domain } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { addUsage, chargeHome, countEntry, domainOf, findSlot, inodeNow, putDentry, putInode, putXattr, S_ISGID, S_IXGRP } from './write.js'
+import type { Slot } from './write.js'
 
 export const ROOT_INO = 1
 const ROOT_DOMAIN = 1
@@ -28,9 +29,8 @@ const DIRECTORY_SIZE_BYTES = 4096
 const PERMISSIONS = 0o7777
 const GENERATION = 1 // inode numbers are never used twice
 
-/** mknod, mkdir, symlink, creat. In this order: ENOTDIR, EACCES (search), ENAMETOOLONG, EEXIST, ENOENT (removed), EPERM, EACCES, ENOSPC. */
-export function* make(tx: Tx, hash: NameHash, op: Op, args: MakeArgs): Steps<Inode> {
-  const { parent, name, ino } = args
+/** Where a name may be put that is not there. In this order: ENOTDIR, EACCES (search), ENAMETOOLONG, EEXIST, ENOENT (removed), EPERM, EACCES, ENOSPC. */
+export function* placeForNew(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<{ readonly dir: StoredInode; readonly slot: Slot }> {
   const dir = yield* inodeNow(tx, parent)
   yield* walkInto(tx, op, dir)
   checkName(name)
@@ -38,6 +38,13 @@ export function* make(tx: Tx, hash: NameHash, op: Op, args: MakeArgs): Steps<Ino
   const slot = yield* findSlot(tx, hash, parent, name)
   if (slot.dentry !== undefined) fail('EEXIST')
   yield* mayCreate(tx, op, dir)
+  return { dir, slot }
+}
+
+/** mknod, mkdir, symlink, creat. In this order: ENOTDIR, EACCES (search), ENAMETOOLONG, EEXIST, ENOENT (removed), EPERM, EACCES, ENOSPC. */
+export function* make(tx: Tx, hash: NameHash, op: Op, args: MakeArgs): Steps<Inode> {
+  const { parent, name, ino } = args
+  const { dir, slot } = yield* placeForNew(tx, hash, op, parent, name)
   checkType(op, args)
 
   const domain = yield* domainOf(tx, dir.domain)

@@ -13,7 +13,7 @@
  */
 import { assert } from '../sys/index.js'
 import type { Key, KeyedRow, Reader, Tx } from '../engine/index.js'
-import { checkName, fail, mayCreate, walkInto } from './access.js'
+import { fail } from './access.js'
 import { NOW } from '../data/index.js'
 import { newSlots, setDirectoryTimes } from './directory.js'
 import { encodeChange } from './events.js'
@@ -21,6 +21,7 @@ import type { NameHash, Place } from './hash.js'
 import { isDirectory, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
 import { directoryKey, domainKey, orphanKey, TRASH_SUMS_END, TRASH_SUMS_FROM, trashFrom, trashSumsDomain, trashSumsKey } from './keys.js'
+import { placeForNew } from './make.js'
 import type { Inode, Op } from './meta.js'
 import { decodeRemoved, DOMAIN_TRASH, encodeDomain, encodeOrphan, UNLINKED } from './rows.js'
 import type { Domain, Removed } from './rows.js'
@@ -28,7 +29,7 @@ import { readInode } from './read.js'
 import { domainAt, domainNow } from './snapshot.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
-import { chargeHome, countEntry, domainOf, findSlot, inodeNow, putDentry, putLink, updateInode } from './write.js'
+import { chargeHome, countEntry, domainOf, putDentry, putLink, updateInode } from './write.js'
 
 const PAGE_ROWS = 256
 
@@ -71,13 +72,7 @@ export function* removedIn(r: Reader, domain: number, behind: Key, limit: number
 }
 
 export function* restore(tx: Tx, hash: NameHash, op: Op, { key }: Removed, parent: number, name: string): Steps<Inode> {
-  const dir = yield* inodeNow(tx, parent)
-  yield* walkInto(tx, op, dir)
-  checkName(name)
-  if (name === '.' || name === '..') fail('EEXIST')
-  const slot = yield* findSlot(tx, hash, parent, name)
-  if (slot.dentry !== undefined) fail('EEXIST')
-  yield* mayCreate(tx, op, dir)
+  const { dir, slot } = yield* placeForNew(tx, hash, op, parent, name)
   const row = yield* wait(tx.get(key))
   if (row === undefined) throw fail('ENOENT')
   const removed = decodeRemoved(key, row.bytes)

@@ -11,7 +11,7 @@ import type { Reader, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { encodeChange } from './events.js'
 import { holdsOn } from './holds.js'
-import { S_IFREG } from './inode.js'
+import { isRegular, S_IFREG } from './inode.js'
 import type { StoredInode } from './inode.js'
 import { domainKey, orphanKey, snapshotsFrom, VOLUMES_END, VOLUMES_FROM, volumeKey, volumeName } from './keys.js'
 import { blankInode } from './make.js'
@@ -88,4 +88,4 @@ export function* removeVolume(tx: Tx, op: Op, name: string): Steps<number> {
 
 /** What the inode of a volume looks like. */
 export const isVolumeInode = (inode: Inode): boolean =>
-  (inode.mode & 0o170000) === S_IFREG && inode.nlink === 1 && inode.parent === 0 && inode.domain === inode.ino
+  isRegular(inode) && inode.nlink === 1 && inode.parent === 0 && inode.domain === inode.ino

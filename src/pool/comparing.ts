@@ -2,6 +2,7 @@
 import { NOW } from '../data/index.js'
 import type { Data, View } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFSOCK } from '../meta/index.js'
 import type { Tree } from '../meta/index.js'
 import { bytesOf, diffTree, parseNamed, textOf } from '../snapshot/index.js'
 import type { Aspect } from '../snapshot/index.js'
@@ -36,8 +37,8 @@ export interface Seen extends Domain {
   readonly snapshot: string | undefined
 }
 
-const TYPES: Readonly<Record<number, FileType>> = { 0o040000: 'folder', 0o120000: 'symlink', 0o010000: 'fifo', 0o140000: 'socket', 0o020000: 'character device', 0o060000: 'block device' }
-const typeOf = (mode: number): FileType => TYPES[mode & 0o170000] ?? 'file'
+const TYPES: Readonly<Record<number, FileType>> = { [S_IFDIR]: 'folder', [S_IFLNK]: 'symlink', [S_IFIFO]: 'fifo', [S_IFSOCK]: 'socket', [S_IFCHR]: 'character device', [S_IFBLK]: 'block device' }
+const typeOf = (mode: number): FileType => TYPES[mode & S_IFMT] ?? 'file'
 
 export function seenDomains(parts: { readonly engine: Engine, readonly tree: Tree }): { of(text: string): Promise<Seen>, stillThere(seen: Seen): Promise<void> } {
   const { engine, tree } = parts

@@ -3,9 +3,10 @@
  *   - It has no name before it is whole: a crash in between leaves nothing.
  *   - What is written to the original meanwhile may be in it or not.
  */
-import { NOW } from '../data/index.js'
+import { NO_TOUCH, NOW } from '../data/index.js'
 import type { Data } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
+import { S_IFDIR, S_IFMT, S_IFREG } from '../meta/index.js'
 import type { Inode, Tree } from '../meta/index.js'
 import { inodeAtPath } from '../snapshot/index.js'
 import { O_RDWR, PosixError, rootContext } from '../sys/index.js'
@@ -14,10 +15,6 @@ import type { Node, Vfs } from '../vfs/index.js'
 import { poolNames } from './names.js'
 import type { Place } from './names.js'
 import { Refusal, saying } from './refusal.js'
-
-const S_IFMT = 0o170000
-const S_IFREG = 0o100000
-const S_IFDIR = 0o040000
 
 interface Parts {
   readonly engine: Engine
@@ -72,10 +69,9 @@ async function make(parts: Parts, source: Inode, { parent, name }: Place): Promi
 }
 
 async function copyBytes({ data, tree, engine }: Parts, from: number, to: number): Promise<void> {
-  const quiet = { touch: undefined, killSuidgid: false }
   const sizeBytes = (await tree.inode(engine.reader(rootContext), from, NOW))?.sizeBytes ?? 0
   for (let done = 0; done < sizeBytes;) {
-    const n = await data.copy(rootContext, from, NOW, done, to, done, sizeBytes - done, quiet, 'shared')
+    const n = await data.copy(rootContext, from, NOW, done, to, done, sizeBytes - done, NO_TOUCH, 'shared')
     if (n === 0) return
     done += n
   }

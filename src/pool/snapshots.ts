@@ -3,6 +3,7 @@
  */
 import { NOW } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
+import { S_IFDIR, S_IFMT } from '../meta/index.js'
 import type { Tree, Younger } from '../meta/index.js'
 import { bytesOf, inodeAtPath, listNode, parseNamed, textOf } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
@@ -12,9 +13,6 @@ import type { Volumes } from '../volume/index.js'
 import { poolNames } from './names.js'
 import type { Domain } from './names.js'
 import { Refusal, saying } from './refusal.js'
-
-const S_IFMT = 0o170000
-const S_IFDIR = 0o040000
 
 /** A name that came, went or means another node: what the kernel holds of it is old. */
 export interface Touched {

@@ -1,5 +1,6 @@
 /** The trash as commands know it: paths and sentences. What was removed is called by the number of its inode, or by where it was. */
 import type { Engine } from '../engine/index.js'
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../meta/index.js'
 import type { Removed, Tree } from '../meta/index.js'
 import { inodeAtPath, namesOf, textOf } from '../snapshot/index.js'
 import { PosixError, rootContext } from '../sys/index.js'
@@ -10,11 +11,9 @@ import { poolNames } from './names.js'
 import type { Domain } from './names.js'
 import { Refusal } from './refusal.js'
 
-const S_IFMT = 0o170000
-const S_IFDIR = 0o040000
 const DAY_SEC = 86400
 const KEEP_MAX_DAYS = 36500
-const TYPES: Readonly<Record<number, TrashLine['type']>> = { [S_IFDIR]: 'folder', 0o100000: 'file', 0o120000: 'link' }
+const TYPES: Readonly<Record<number, TrashLine['type']>> = { [S_IFDIR]: 'folder', [S_IFREG]: 'file', [S_IFLNK]: 'link' }
 
 /** Of one domain. */
 export interface TrashState {

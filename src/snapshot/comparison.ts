@@ -10,13 +10,11 @@ import { rootContext } from '../sys/index.js'
 import type { Engine, Reader } from '../engine/index.js'
 import { NOW } from '../data/index.js'
 import type { Data, View } from '../data/index.js'
+import { S_IFDIR, S_IFMT } from '../meta/index.js'
 import type { DirectoryRow, Inode, Tree } from '../meta/index.js'
 import { numberSet } from './number-set.js'
 
 const LIST_ROWS = 512
-export const S_IFMT = 0o170000
-export const S_IFDIR = 0o040000
-export const S_IFREG = 0o100000
 
 /** A name in a folder that both views have, or one of them: what it leads to in the old view, and in the new. */
 export interface Difference {

@@ -8,8 +8,9 @@
  * Costs what comparison.ts says: 2 us for each inode in history, 2 us for each entry of the folders on the way to what changed.
  */
 import { rootContext } from '../sys/index.js'
+import { S_IFMT, S_IFREG } from '../meta/index.js'
 import type { Inode } from '../meta/index.js'
-import { compareViews, isFolder, S_IFMT, S_IFREG } from './comparison.js'
+import { compareViews, isFolder } from './comparison.js'
 import type { Comparison, ComparisonParts } from './comparison.js'
 import type { View } from '../data/index.js'
 import { numberSet } from './number-set.js'

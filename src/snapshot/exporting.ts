@@ -7,8 +7,9 @@
  */
 import { rootContext } from '../sys/index.js'
 import type { ByteRange, View } from '../data/index.js'
+import { S_IFLNK, S_IFMT, S_IFREG } from '../meta/index.js'
 import type { Inode } from '../meta/index.js'
-import { compareViews, isFolder, S_IFMT, S_IFREG } from './comparison.js'
+import { compareViews, isFolder } from './comparison.js'
 import type { ComparisonParts } from './comparison.js'
 import { xattrsAt } from './diff.js'
 import { imageWriter } from './image.js'
@@ -17,7 +18,6 @@ import { numberSet } from './number-set.js'
 
 const CHUNK_BYTES = 256 * 1024
 const UNIT = 4096
-const S_IFLNK = 0o120000
 
 export interface ExportOf {
   readonly domain: number

@@ -7,10 +7,11 @@
 import { PosixError, rootContext } from '../sys/index.js'
 import type { Clock } from '../sys/index.js'
 import type { Engine, MaybePromise, Tx } from '../engine/index.js'
-import { NOW } from '../data/index.js'
-import type { ContentEffects, Data } from '../data/index.js'
+import { NO_TOUCH, NOW } from '../data/index.js'
+import type { Data } from '../data/index.js'
+import { S_IFDIR, S_IFLNK, S_IFMT } from '../meta/index.js'
 import type { Inode, Op, Tree } from '../meta/index.js'
-import { isFolder, S_IFDIR } from './comparison.js'
+import { isFolder } from './comparison.js'
 import { ORIGIN_XATTR } from './diff.js'
 import type { AttributesRecord, DataRecord, ImageRecord } from './image.js'
 
@@ -26,7 +27,6 @@ export interface ImportParts {
 }
 
 const ASIDE = '.ogee-import'
-const QUIET: ContentEffects = { touch: undefined, killSuidgid: false }
 const SET_MODE = 1 << 0
 const SET_OWNER = (1 << 1) | (1 << 2)
 const SET_TIMES = (1 << 4) | (1 << 5)
@@ -122,7 +122,7 @@ export function openImporter(parts: ImportParts, root: number): Importer {
   async function attributes(a: AttributesRecord): Promise<void> {
     const ino = await inoAt(a.path)
     const inode = await free(ino)
-    const isLink = (inode.mode & 0o170000) === 0o120000
+    const isLink = (inode.mode & S_IFMT) === S_IFLNK
     if (inode.uid !== a.uid || inode.gid !== a.gid) await change((tx, op) => tree.setattr(tx, op, ino, { ...NO_ATTRIBUTES, valid: SET_OWNER, uid: a.uid, gid: a.gid }))
     if (!isLink) await change((tx, op) => tree.setattr(tx, op, ino, { ...NO_ATTRIBUTES, valid: SET_MODE, mode: a.mode }))
     await setXattrs(ino, a)
@@ -158,7 +158,7 @@ export function openImporter(parts: ImportParts, root: number): Importer {
           const { parent, name } = await placeAt(r.path)
           const ino = await number()
           await change((tx, op) => tree.make(tx, op, { parent, name, mode: r.mode, umask: 0, rdev: r.rdev, target: r.target, ino }), opAt(r.btime[0], r.btime[1]))
-          if (r.links > 1 && (r.mode & 0o170000) !== S_IFDIR) made.set(r.ino, ino)
+          if (r.links > 1 && (r.mode & S_IFMT) !== S_IFDIR) made.set(r.ino, ino)
           return parts.changed(parent, name, ino)
         }
         case 'place': {
@@ -177,14 +177,14 @@ export function openImporter(parts: ImportParts, root: number): Importer {
         case 'file': {
           file = await inoAt(r.path)
           const { sizeBytes } = await free(file)
-          if (sizeBytes !== r.sizeBytes) await data.truncate(ctx, file, r.sizeBytes, QUIET)
+          if (sizeBytes !== r.sizeBytes) await data.truncate(ctx, file, r.sizeBytes, NO_TOUCH)
           return
         }
         case 'data':
-          await data.write(ctx, file, r.offsetBytes, r.bytes, 0, r.bytes.length, QUIET)
+          await data.write(ctx, file, r.offsetBytes, r.bytes, 0, r.bytes.length, NO_TOUCH)
           return
         case 'hole':
-          await data.punch(ctx, file, r.offsetBytes, r.lengthBytes, QUIET)
+          await data.punch(ctx, file, r.offsetBytes, r.lengthBytes, NO_TOUCH)
           return
         case 'settle': {
           if (aside === undefined) return

@@ -5,10 +5,10 @@
 import type { Context } from '../sys/index.js'
 import { NOW } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
+import { S_IFDIR } from '../meta/index.js'
 import type { Removed, Tree } from '../meta/index.js'
 
 const PAGE_ROWS = 256
-const S_IFDIR = 0o040000
 
 export type Order = 'oldest first' | 'newest first'
 interface Floors {

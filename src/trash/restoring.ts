@@ -10,7 +10,7 @@
  */
 import { NOW } from '../data/index.js'
 import type { Engine, Tx } from '../engine/index.js'
-import { ROOT_INO } from '../meta/index.js'
+import { ROOT_INO, S_IFDIR, S_IFMT } from '../meta/index.js'
 import type { Op, Removed, Tree } from '../meta/index.js'
 import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
@@ -19,8 +19,6 @@ import type { Folders } from './folders.js'
 
 const PAUSE_SEC = 10
 const BATCH_ROWS = 64
-const S_IFMT = 0o170000
-const S_IFDIR = 0o040000
 
 export type Scope = 'together' | 'all'
 

@@ -13,6 +13,7 @@ import type { Store } from '../store/index.js'
 import { NOW } from '../data/index.js'
 import type { Data } from '../data/index.js'
 import type { Inode, Op, Timespec, Tree } from '../meta/index.js'
+export { isDirectory, isRegular, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } from '../meta/index.js'
 import type { Node } from './vfs.js'
 
 export interface VfsOptions {
@@ -62,15 +63,6 @@ export interface Core extends Parts {
   readonly show: (inode: Inode) => Inode
 }
 
-export const S_IFMT = 0o170000
-export const S_IFREG = 0o100000
-export const S_IFDIR = 0o040000
-export const S_IFLNK = 0o120000
-export const S_IFCHR = 0o020000
-export const S_IFBLK = 0o060000
-export const S_IFIFO = 0o010000
-export const S_IFSOCK = 0o140000
-
 export const FS_IMMUTABLE_FL = 0x10
 export const FS_APPEND_FL = 0x20
 export const FS_NOATIME_FL = 0x80
@@ -86,9 +78,6 @@ export const TARGET_MAX_BYTES = 4095
 export function then<A, B>(value: MaybePromise<A>, go: (value: A) => MaybePromise<B>): MaybePromise<B> {
   return value instanceof Promise ? value.then(go) : go(value)
 }
-
-export const isDirectory = (inode: Inode): boolean => (inode.mode & S_IFMT) === S_IFDIR
-export const isRegular = (inode: Inode): boolean => (inode.mode & S_IFMT) === S_IFREG
 
 /** The inode as committed; ESTALE if there is none (any more). */
 export function inodeOf(core: Core, ctx: Context, node: Node): MaybePromise<Inode> {

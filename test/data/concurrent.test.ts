@@ -8,18 +8,13 @@ import fc from 'fast-check'
 import { NOW } from '../../src/data/index.js'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
 import type { Random } from '../../src/sys/index.js'
-import { assertSound, cloneFile, closeAndOpen, makeFile, makeWorld, quiet, readAll, snapshot } from './world.js'
+import { assertSound, cloneFile, closeAndOpen, makeFile, makeWorld, quiet, readAll, resized, snapshot } from './world.js'
 import type { World } from './world.js'
 
 const KIB = 1024
 const INOS = [1, 2, 3]
 const WRITES = 40
 
-function resized(bytes: Uint8Array, size: number): Uint8Array {
-  const out = new Uint8Array(size)
-  out.set(bytes.subarray(0, size))
-  return out
-}
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 const below = (random: Random, n: number): number => random.uint32() % n
 const sizeOf = (random: Random): number => 1 + (below(random, 3) === 0 ? below(random, 200 * KIB) : below(random, 9000))

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { NOW } from '../../src/data/index.js'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
-import { assertSound, cloneFile, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, sharesOf, snapshot, sweep } from './world.js'
+import { assertSound, cloneFile, closeAndOpen, contentOf, cutPower, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, resized, sharesOf, snapshot, sweep } from './world.js'
 
 const KIB = 1024
 const INOS = [3, 4]
@@ -33,12 +33,6 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('flatten' as const), ino, turns: fc.oneof(fc.integer({ min: 0, max: 4 }), fc.constant(Infinity)) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('cut' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const) }) })
-
-function resized(bytes: Uint8Array, size: number): Uint8Array {
-  const out = new Uint8Array(size)
-  out.set(bytes.subarray(0, size))
-  return out
-}
 
 const tried = { cuts: 0, unsynced: 0, rollbacks: 0, shared: 0, clones: 0, flattened: 0 }
 

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { NOW } from '../../src/data/index.js'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
-import { assertSound, closeAndOpen, contentOf, die, makeFile, makeWorld, quiet, readAll, snapshot } from './world.js'
+import { assertSame, assertSound, closeAndOpen, contentOf, die, makeFile, makeWorld, quiet, readAll, resized, snapshot } from './world.js'
 import type { World } from './world.js'
 
 const KIB = 1024
@@ -26,18 +26,6 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('reopen' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('wait' as const), ms: fc.constantFrom(600, 4000) }) })
-
-function resized(bytes: Uint8Array, size: number): Uint8Array {
-  const out = new Uint8Array(size)
-  out.set(bytes.subarray(0, size))
-  return out
-}
-
-function assertSame(got: Uint8Array, want: Uint8Array, what: string): void {
-  assert.equal(got.length, want.length, `${what}: size`)
-  const at = got.findIndex((byte, i) => byte !== want[i])
-  assert.equal(at, -1, `${what}: byte ${at} of ${want.length} is ${got[at]}, not ${want[at]}`)
-}
 
 /** SEEK_DATA and SEEK_HOLE agree with the bytes: what is not zero is data. */
 async function assertSeeks(w: World, want: Uint8Array): Promise<void> {

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { NOW } from '../../src/data/index.js'
 import { rootContext as ctx, seededRandom } from '../../src/sys/index.js'
-import { assertSound, closeAndOpen, contentOf, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, snapshot, sharesOf, sweep } from './world.js'
+import { assertSame, assertSound, closeAndOpen, contentOf, die, makeFile, makeWorld, quiet, readAll, removeSnapshot, resized, sharesOf, snapshot, sweep } from './world.js'
 import type { World } from './world.js'
 
 const KIB = 1024
@@ -38,18 +38,6 @@ const step = fc.oneof(
 type Step = typeof step extends fc.Arbitrary<infer S> ? S : never
 /** There is something to share at once. */
 const begin: readonly Step[] = [{ op: 'write', ino: 3, offset: 0, length: 300 * KIB }, { op: 'sync' }, { op: 'copy', ino: 4, from: 3, fromOffset: 0, offset: 4096, length: 200 * KIB, how: 'shared', aligned: true }]
-
-function resized(bytes: Uint8Array, size: number): Uint8Array {
-  const out = new Uint8Array(size)
-  out.set(bytes.subarray(0, size))
-  return out
-}
-
-function assertSame(got: Uint8Array, want: Uint8Array, what: string): void {
-  assert.equal(got.length, want.length, `${what}: size`)
-  const at = got.findIndex((byte, i) => byte !== want[i])
-  assert.equal(at, -1, `${what}: byte ${at} of ${want.length} is ${got[at]}, not ${want[at]}`)
-}
 
 /** copy_file_range until all is copied, as cp does. */
 async function copyAll(w: World, from: number, fromOffset: number, to: number, toOffset: number, length: number, how: 'cheapest' | 'shared', view = NOW): Promise<void> {

@@ -277,3 +277,16 @@ export async function sharesOf(w: World): Promise<{ readonly start: number; read
   }
   return out
 }
+
+/** Cut, or longer by zeros. */
+export function resized(bytes: Uint8Array, size: number): Uint8Array {
+  const out = new Uint8Array(size)
+  out.set(bytes.subarray(0, size))
+  return out
+}
+
+export function assertSame(got: Uint8Array, want: Uint8Array, what: string): void {
+  assert.equal(got.length, want.length, `${what}: size`)
+  const at = got.findIndex((byte, i) => byte !== want[i])
+  assert.equal(at, -1, `${what}: byte ${at} of ${want.length} is ${got[at]}, not ${want[at]}`)
+}

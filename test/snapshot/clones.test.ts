@@ -5,20 +5,12 @@ import fc from 'fast-check'
 import { Refusal } from '../../src/pool/index.js'
 import { rootContext } from '../../src/sys/index.js'
 import { VolumeError } from '../../src/volume/index.js'
-import { historyRows, makeRig, MIB } from './rig.js'
+import { bytesOf, historyRows, makeRig, MIB } from './rig.js'
 import type { Opened, Rig } from './rig.js'
 
 const UNIT = 4096
 const refusedAs = (reason: string, words: RegExp) => (e: unknown): boolean =>
   (e instanceof Refusal || e instanceof VolumeError) && e.reason === reason && words.test(e.message) && /[.:] .+\.$/.test(e.message)
-
-async function bytesOf({ pool }: Opened, name: string): Promise<Buffer> {
-  const volume = await pool.volumes.open(name, 'check')
-  const into = Buffer.alloc(volume.sizeBytes, 0xee)
-  assert.equal(await volume.read(0, into.length, into, 0), into.length)
-  volume.close()
-  return into
-}
 
 async function write({ pool }: Opened, name: string, offset: number, bytes: Buffer): Promise<void> {
   const volume = await pool.volumes.open(name, 'me')

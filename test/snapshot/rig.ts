@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Data } from '../../src/data/index.js'
 import type { Engine } from '../../src/engine/index.js'
-import { formatPool, fsckPool, makeFolder, openPool } from '../../src/pool/index.js'
+import { formatPool, fsckPool, makeFolder, openPool, Refusal } from '../../src/pool/index.js'
 import type { Pool, Seams } from '../../src/pool/index.js'
 import type { Clock } from '../../src/sys/index.js'
 import type { Store } from '../../src/store/index.js'
@@ -86,6 +86,26 @@ export async function assertWhole(folder: string): Promise<void> {
 }
 
 export const historyRows = async ({ engine }: Opened): Promise<number> => (await engine.reader(root).scan({ from: 'H', to: 'I', limit: 100_000 })).length
+
+/** Why a command was refused; '' if it was not. */
+export async function failingReason(act: () => Promise<unknown>): Promise<string> {
+  try {
+    await act()
+    return ''
+  } catch (e) {
+    assert.ok(e instanceof Refusal, String(e))
+    return e.reason
+  }
+}
+
+/** All of a volume, or of a snapshot of one. */
+export async function bytesOf({ pool }: Opened, name: string): Promise<Buffer> {
+  const volume = await pool.volumes.open(name, 'check')
+  const into = Buffer.alloc(volume.sizeBytes, 0xee)
+  assert.equal(await volume.read(0, into.length, into, 0), into.length)
+  volume.close()
+  return into
+}
 
 export async function nodeAt(vfs: Vfs, path: string): Promise<number> {
   let node = 1

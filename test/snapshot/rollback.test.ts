@@ -8,19 +8,10 @@ import { encodeRollback } from '../../src/meta/rows.js'
 import { VolumeError } from '../../src/volume/index.js'
 import { Refusal } from '../../src/pool/index.js'
 import { rootContext } from '../../src/sys/index.js'
-import { historyRows, makeRig, MIB } from './rig.js'
-import type { Opened } from './rig.js'
+import { bytesOf, historyRows, makeRig, MIB } from './rig.js'
 
 const UNIT = 4096
 const refusedAs = (reason: string) => (e: unknown): boolean => e instanceof Refusal && e.reason === reason && /[.:] .+\.$/.test(e.message)
-
-async function bytesOf({ pool }: Opened, name: string): Promise<Buffer> {
-  const volume = await pool.volumes.open(name, 'check')
-  const into = Buffer.alloc(volume.sizeBytes, 0xee)
-  assert.equal(await volume.read(0, into.length, into, 0), into.length)
-  volume.close()
-  return into
-}
 
 test('younger snapshots are removed only when told; a volume in use and a folder are refused', { timeout: 60_000 }, async () => {
   const rig = await makeRig(5)

@@ -3,9 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { TrashLine } from '../../src/pool/index.js'
-import { Refusal } from '../../src/pool/index.js'
 import { rootContext as root } from '../../src/sys/index.js'
-import { historyRows, makeRig, nodeAt, readAll } from '../snapshot/rig.js'
+import { failingReason, historyRows, makeRig, nodeAt, readAll } from '../snapshot/rig.js'
 import type { Rig } from '../snapshot/rig.js'
 
 const HOW = { killSuidgid: false, append: false }
@@ -105,16 +104,6 @@ function below(w: World, folder: Node): void {
   }
 }
 
-async function refusal(act: () => Promise<unknown>): Promise<string> {
-  try {
-    await act()
-    return ''
-  } catch (e) {
-    assert.ok(e instanceof Refusal, String(e))
-    return e.reason
-  }
-}
-
 async function run(w: World, s: Step): Promise<void> {
   const { vfs, pool } = w.rig.now
   switch (s.op) {
@@ -162,7 +151,7 @@ async function run(w: World, s: Step): Promise<void> {
       if (w.trash.length === 0) return
       const { node } = one(w.trash, s.which)
       const r = w.trash.findLast((x) => x.node === node)!
-      const said = await refusal(() => pool.trash.restore(String(node.ino), undefined, 'all', () => undefined))
+      const said = await failingReason(() => pool.trash.restore(String(node.ino), undefined, 'all', () => undefined))
       const parent = landing(w, r.parent)
       const isTaken = parent === undefined || parent.entries!.has(r.name)
       const isLost = r.isName && r.node.links === 0
