@@ -3,8 +3,8 @@ import assert from 'node:assert/strict'
 import { copyFileSync, cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { PosixError } from '../../src/sys/index.js'
-import { EngineError, openLmdb } from '../../src/engine/index.js'
+import { ERRNO, PosixError } from '../../src/sys/index.js'
+import { EngineError, openLmdb, systemIo } from '../../src/engine/index.js'
 import type { Engine, LmdbOptions } from '../../src/engine/index.js'
 import { mapBytes } from '../../src/engine/lmdb/precheck.js'
 import { newFolder } from './disk.js'
@@ -47,6 +47,14 @@ test('a pool that is open for writing is refused a second time', async () => {
   await refuses(folder, 'ENGINE_IN_USE')
   await engine.close()
   await (await openIn(folder)).close()
+})
+
+test('the lock of a writer that was killed may outlive it a little', async () => {
+  const folder = await filled()
+  let tries = 0
+  const engine = await openIn(folder, { io: { ...systemIo, lock: (fd) => ++tries < 5 ? -ERRNO.EAGAIN : systemIo.lock(fd) } })
+  assert.equal(tries, 5)
+  await engine.close()
 })
 
 test('what is missing, foreign or damaged is told', async () => {

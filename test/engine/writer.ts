@@ -1,4 +1,5 @@
 /** A daemon in small: commits numbers and prints each one that was answered, until it is killed. Run by kill.test.ts. */
+import { writeSync } from 'node:fs'
 import { rootContext } from '../../src/sys/index.js'
 import { openLmdb } from '../../src/engine/index.js'
 
@@ -6,7 +7,8 @@ const [folder, from] = process.argv.slice(2)
 const engine = await openLmdb({ folder, logBytes: 512 * 1024, checkpointAtBytes: 128 * 1024 })
 const TOGETHER = 8
 let next = Number(from)
-process.stdout.write('ready\n') // a pipe: written at once
+const tell = (line: string): void => void writeSync(1, `${line}\n`) // process.stdout would queue what a slow reader has no room for: answers that nobody saw
+tell('ready')
 for (;;) {
   const numbers = Array.from({ length: TOGETHER }, () => next++)
   await Promise.all(numbers.map(async (n) => {
@@ -14,7 +16,7 @@ for (;;) {
       tx.put(`v${String(n).padStart(9, '0')}`, Buffer.alloc(1 + (n % 700), n))
       tx.change(Buffer.from(`${n}`))
     }, { id: `${n}`, encodeResult: () => Buffer.from(`r${n}`) })
-    process.stdout.write(`${n}\n`)
+    tell(`${n}`)
   }))
   await new Promise((resolve) => setImmediate(resolve))
 }

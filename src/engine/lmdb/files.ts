@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync, openSync, closeSync, fsyncSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { systemClock } from '../../sys/index.js'
 import type { Random } from '../../sys/index.js'
 import { EngineError } from '../errors.js'
 import { PAGE_BYTES } from './format.js'
@@ -63,10 +64,26 @@ function syncFolder(path: string): void {
   }
 }
 
-const openLog = (io: LogIo, path: string, readOnly: boolean): number => {
+/**
+ * The lock of a process that was killed in the middle of an fdatasync lives on for as long as that takes: the kernel's io_uring
+ * holds the file, a moment longer than the process is there.
+ */
+const LOCK_WAIT_MS = 2000
+const LOCK_LOOK_MS = 10
+
+async function locked(io: LogIo, fd: number): Promise<boolean> {
+  const untilMs = systemClock.monotonicMs() + LOCK_WAIT_MS
+  while (io.lock(fd) < 0) {
+    if (systemClock.monotonicMs() > untilMs) return false
+    await systemClock.sleep(LOCK_LOOK_MS)
+  }
+  return true
+}
+
+async function openLog(io: LogIo, path: string, readOnly: boolean): Promise<number> {
   const fd = io.open(path, readOnly ? OPEN_TO_READ : OPEN_TO_WRITE)
   if (fd < 0) throw new EngineError('ENGINE_IO', `${path} cannot be opened (errno ${-fd}): check its owner and mode, and that the disk is not read-only.`)
-  if (!readOnly && io.lock(fd) < 0) {
+  if (!readOnly && !await locked(io, fd)) {
     io.close(fd)
     throw new EngineError('ENGINE_IN_USE', `${path} is in use by another process: unmount the pool there first.`)
   }
@@ -83,7 +100,7 @@ async function create(options: FilesOptions): Promise<void> {
   writeFileSync(logPath, '', { mode: 0o600 })
   const uuid = Buffer.from(random.bytes(16)).toString('hex')
   const salt = random.uint32()
-  const fd = openLog(io, logPath, false)
+  const fd = await openLog(io, logPath, false)
   try {
     await formatLog(io, fd, logPath, { uuid, salt, ringBytes: options.logBytes - (options.logBytes % PAGE_BYTES) })
   } finally {
@@ -131,7 +148,7 @@ export async function openFiles(options: FilesOptions): Promise<EngineFiles> {
     if (readOnly) throw new EngineError('ENGINE_ROWS_MISSING', `There is no pool in ${folder}: make one with ogee format, or open it for writing.`)
     await create(options)
   } else if (!hasLog) throw new EngineError('ENGINE_LOG_MISSING', `${logPath} is missing, and with it the newest changes: restore it from a backup, or run ogee fsck on the pool.`)
-  const fd = openLog(io, logPath, readOnly)
+  const fd = await openLog(io, logPath, readOnly)
   let tables: Tables | undefined
   try {
     const header = readHeader(io, fd, logPath)
