@@ -1,5 +1,4 @@
 /** A daemon in small: commits numbers and prints each one that was answered, until it is killed. Run by kill.test.ts. */
-import { writeSync } from 'node:fs'
 import { rootContext } from '../../src/sys/index.js'
 import { openLmdb } from '../../src/engine/index.js'
 
@@ -7,8 +6,7 @@ const [folder, from] = process.argv.slice(2)
 const engine = await openLmdb({ folder, logBytes: 512 * 1024, checkpointAtBytes: 128 * 1024 })
 const TOGETHER = 8
 let next = Number(from)
-const tell = (line: string): void => void writeSync(1, `${line}\n`) // process.stdout would queue what a slow reader has no room for: answers that nobody saw
-tell('ready')
+process.stdout.write('ready\n')
 for (;;) {
   const numbers = Array.from({ length: TOGETHER }, () => next++)
   await Promise.all(numbers.map(async (n) => {
@@ -16,7 +14,7 @@ for (;;) {
       tx.put(`v${String(n).padStart(9, '0')}`, Buffer.alloc(1 + (n % 700), n))
       tx.change(Buffer.from(`${n}`))
     }, { id: `${n}`, encodeResult: () => Buffer.from(`r${n}`) })
-    tell(`${n}`)
+    await new Promise((resolve) => process.stdout.write(`${n}\n`, resolve)) // a slow reader is waited for: else we were far ahead of what it saw
   }))
   await new Promise((resolve) => setImmediate(resolve))
 }
