@@ -166,7 +166,8 @@ export class Channel {
   }
 }
 
-class Device implements ReplySink {
+/** A device whose requests are taken when `drain` is called. */
+export class Device implements ReplySink {
   readonly session: Session
   readonly notifier: Notifier
   readonly done: Promise<void>

@@ -2,18 +2,18 @@
  * A rehearsal: a session of its own over a vfs that nobody else uses, asked as a kernel asks while programs make, write, sync, list, read,
  * rename and remove small files. Afterwards V8 has compiled what requests run through, for every session and every pool of this process.
  *   - It says nothing and keeps nothing: what it made is removed, answers are only looked at for node numbers.
+ *   - Requests come through a device as those of a kernel do, from one program: what is compiled for other objects or other numbers than the kernel's is thrown away at the first of its requests.
  *   - `rest` is awaited after every file, and may take its time; once it answers false the rehearsal ends.
  * Why, and what it is worth: docs/decisions/0010.
  */
-import { set64 } from '../sys/index.js'
+import { check, close, messagePair, read as receive, set64, viewOf, write as send } from '../sys/index.js'
 import type { Clock } from '../sys/index.js'
 import type { Vfs } from '../vfs/index.js'
+import { Device } from './channel.js'
 import * as c from './codec-file.js'
 import { GETATTR_IN_BYTES, SETATTR_IN_BYTES } from './codec-attr.js'
-import type { Frame } from './frames.js'
 import * as p from './protocol.js'
 import { Session } from './session.js'
-import type { ReplySink } from './session.js'
 
 const BODY = p.IN_HEADER_BYTES
 const INIT_BYTES = 64
@@ -31,6 +31,11 @@ const PROMISE_JOBS_MAX = 32
 const FATTR_MODE = 1 << 0
 const FATTR_OWNER = 1 << 1 | 1 << 2
 const FATTR_MTIME_NOW = 1 << 8
+const FATTR_KILL_SUIDGID = 1 << 11
+const LARGE_BYTES = 128 * 1024 // beyond what rides in the log, and what a socket takes
+const LARGE_WRITES = 32
+const STREAM_EVERY = 8 // folders
+const MESSAGE_BYTES = LARGE_BYTES + 4096
 
 export interface RehearsalOptions {
   readonly vfs: Vfs
@@ -41,27 +46,24 @@ export interface RehearsalOptions {
 }
 
 export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions): Promise<void> {
-  let replies = 0
-  let node = 0
-  const sink: ReplySink = {
-    send(sent, length) {
-      replies++
-      if (length > p.OUT_HEADER_BYTES) node = sent.view.getUint32(p.OUT_HEADER_BYTES, true)
-      return length
-    },
-    free: (given) => session.frames.giveRequest(given),
-    stale: () => Promise.resolve()
-  }
-  const session: Session = new Session({
+  const pair = messagePair()
+  if (typeof pair === 'number') return void check(pair, 'socketpair')
+  const [kernel, daemon] = pair
+  const device = new Device(daemon, (sink) => new Session({
     vfs, clock, opens: false, writebackCache: false, maxBackground: 1, negativeValidMs: VALID_MS, requestTimeoutMs: Infinity, interrupts: false,
     shown: { attrValidMs: VALID_MS, entryValidMs: VALID_MS, uid: undefined, gid: undefined, umask: undefined }
-  }, sink)
-  let frame: Frame = session.frames.takeRequest()
+  }, sink), 1, folders % 8 === 0 ? () => {} : () => { woken++ }) // two functions: what is compiled calls either, and the kernel's device has a third
+  device.watched(false)
+  const { session } = device
+  const bytes = Buffer.alloc(MESSAGE_BYTES)
+  const view = viewOf(bytes)
+  const reply = Buffer.alloc(MESSAGE_BYTES)
+  let node = 0
+  let woken = 0
   let unique = 0
 
   /** Asks with the body that the caller wrote, `fixed` bytes and names behind them; ends when the answer has left. */
   async function ask(opcode: number, of: number, fixedBytes: number, ...names: string[]): Promise<void> {
-    const { view, bytes } = frame
     let at = BODY + fixedBytes
     for (const name of names) at += bytes.latin1Write(`${name}\0`, at)
     view.setUint32(0, at, true)
@@ -69,16 +71,18 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     set64(view, 8, (unique += 2))
     set64(view, 16, of)
     for (let i = 24; i < BODY; i += 4) view.setUint32(i, 0, true) // root asks
-    const want = replies + 1
-    if (session.handle(frame, at)) frame = session.frames.takeRequest()
-    for (let jobs = 1; replies < want; jobs++) {
+    view.setUint32(32, process.pid, true)
+    check(send(kernel, bytes, 0, at), 'write', 'a rehearsed request')
+    device.drain()
+    for (let jobs = 1; session.inFlight > 0; jobs++) {
       if (jobs % PROMISE_JOBS_MAX === 0) await new Promise((resolve) => setImmediate(resolve)) // it waits for a disk
       else await null
     }
+    if (receive(kernel, reply, 0, MESSAGE_BYTES) > p.OUT_HEADER_BYTES) node = reply.readUInt32LE(p.OUT_HEADER_BYTES)
   }
-  const blank = (bytes: number): DataView => {
-    frame.bytes.fill(0, BODY, BODY + bytes)
-    return frame.view
+  const blank = (length: number): DataView => {
+    bytes.fill(0, BODY, BODY + length)
+    return view
   }
   const getattr = (of: number): Promise<void> => (blank(GETATTR_IN_BYTES), ask(p.GETATTR, of, GETATTR_IN_BYTES))
 
@@ -97,16 +101,16 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     await ask(p.GETXATTR, file, c.GETXATTR_IN_BYTES, 'security.capability')
   }
 
-  async function write(file: number, offset: number, bytes = SMALL_BYTES): Promise<void> {
-    const v = blank(c.WRITE_IN_BYTES + bytes)
+  async function write(file: number, offset: number, length = SMALL_BYTES): Promise<void> {
+    const v = blank(c.WRITE_IN_BYTES + length)
     set64(v, BODY + 8, offset)
-    v.setUint32(BODY + 16, bytes, true)
-    await ask(p.WRITE, file, c.WRITE_IN_BYTES + bytes)
+    v.setUint32(BODY + 16, length, true)
+    await ask(p.WRITE, file, c.WRITE_IN_BYTES + length)
   }
   const sync = (file: number): Promise<void> => (blank(c.FSYNC_IN_BYTES), ask(p.FSYNC, file, c.FSYNC_IN_BYTES))
 
-  async function read(opcode: number, of: number, bytes: number): Promise<void> {
-    blank(c.READ_IN_BYTES).setUint32(BODY + 16, bytes, true)
+  async function read(opcode: number, of: number, length: number): Promise<void> {
+    blank(c.READ_IN_BYTES).setUint32(BODY + 16, length, true)
     await ask(opcode, of, c.READ_IN_BYTES)
   }
 
@@ -124,7 +128,6 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
 
   function forget(file: number): void {
     set64(blank(c.FORGET_IN_BYTES), BODY, 1)
-    replies++ // there is none
     void ask(p.FORGET, file, c.FORGET_IN_BYTES)
   }
 
@@ -142,7 +145,7 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
   async function journal(dir: number, table: number): Promise<boolean> {
     const file = await make(dir, 'journal')
     await capability(file)
-    await change(file, FATTR_OWNER)
+    await change(file, FATTR_OWNER | FATTR_KILL_SUIDGID)
     await capability(file)
     for (const [offset, bytes] of PIECES) await write(file, offset, bytes)
     await getattr(file)
@@ -165,7 +168,27 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     return rest()
   }
 
-  async function folder(name: string): Promise<boolean> {
+  /** A stream into a new file, made durable, and pages of it written again, as random writes do. */
+  async function stream(dir: number): Promise<boolean> {
+    const file = await make(dir, 'stream')
+    await capability(file)
+    let goesOn = true
+    for (let i = 0; i < LARGE_WRITES && goesOn; i++) {
+      await write(file, i * LARGE_BYTES, LARGE_BYTES)
+      goesOn = await rest()
+    }
+    await sync(file)
+    for (let i = 0; i < LARGE_WRITES && goesOn; i++) {
+      await write(file, (i * 7 % LARGE_WRITES) * LARGE_BYTES)
+      goesOn = await rest()
+    }
+    await sync(file)
+    await ask(p.UNLINK, dir, 0, 'stream')
+    forget(file)
+    return goesOn
+  }
+
+  async function folder(name: string, streams: boolean): Promise<boolean> {
     blank(c.MKDIR_IN_BYTES).setUint32(BODY, 0o755, true)
     await ask(p.LOOKUP, p.FUSE_ROOT_ID, 0, name)
     blank(c.MKDIR_IN_BYTES).setUint32(BODY, 0o755, true)
@@ -186,6 +209,7 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     if (goesOn) await write(files[2], FAR) // numbers that need more than 31 bits
     goesOn &&= await append(files[1])
     for (let i = 0; i < JOURNALS && goesOn; i++) goesOn = await journal(dir, files[0])
+    if (streams) goesOn &&= await stream(dir)
     if (goesOn) await read(p.READDIRPLUS, dir, LISTING_BYTES)
     for (let i = 0; i < FILES && goesOn; i++) {
       await ask(p.LOOKUP, dir, 0, `name-${i}`)
@@ -204,12 +228,16 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
     return goesOn
   }
 
-  const init = blank(INIT_BYTES)
-  init.setUint32(BODY, p.FUSE_MAJOR, true)
-  init.setUint32(BODY + 4, p.FUSE_MINOR_MAX, true)
-  init.setUint32(BODY + 12, 0xffffffff, true)
-  init.setUint32(BODY + 16, 0xffffffff, true)
-  await ask(p.INIT, 0, INIT_BYTES)
-  for (let i = 0; i < folders && await folder(`folder-${i}`); i++);
-  await session.close()
+  try {
+    const init = blank(INIT_BYTES)
+    init.setUint32(BODY, p.FUSE_MAJOR, true)
+    init.setUint32(BODY + 4, p.FUSE_MINOR_MAX, true)
+    init.setUint32(BODY + 12, 0xffffffff, true)
+    init.setUint32(BODY + 16, 0xffffffff, true)
+    await ask(p.INIT, 0, INIT_BYTES)
+    for (let i = 0; i < folders && await folder(`folder-${i}`, i % STREAM_EVERY === 0); i++);
+  } finally {
+    await device.leave()
+    close(kernel)
+  }
 }

@@ -3,6 +3,9 @@ import { addressOf, bind, offLoop, result } from './native.js'
 
 const AF_UNIX = 1
 const SOCK_STREAM = 1
+const SOCK_SEQPACKET = 5
+const SOCK_CLOEXEC = 0x80000
+const SOCK_NONBLOCK = 0x800
 const SOL_SOCKET = 1
 const SCM_RIGHTS = 1
 const MSG_CMSG_CLOEXEC = 0x40000000
@@ -16,12 +19,17 @@ const libc = {
   sendmsg: bind<[number, Uint8Array, number]>('int64_t sendmsg(int fd, void *msg, int flags)')
 }
 
-/** Two connected descriptors, both close-on-exec; or the negative errno. */
-export function socketPair(): [number, number] | number {
+function pairOf(type: number): [number, number] | number {
   const fds = Buffer.alloc(8)
-  const rc = result(libc.socketpair(AF_UNIX, SOCK_STREAM | 0x80000, 0, fds))
+  const rc = result(libc.socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds))
   return rc < 0 ? rc : [fds.readInt32LE(0), fds.readInt32LE(4)]
 }
+
+/** Two connected descriptors, both close-on-exec; or the negative errno. */
+export const socketPair = (): [number, number] | number => pairOf(SOCK_STREAM)
+
+/** The same, where one read(2) takes what one write(2) gave, as with /dev/fuse. Neither waits. */
+export const messagePair = (): [number, number] | number => pairOf(SOCK_SEQPACKET | SOCK_NONBLOCK)
 
 /** msghdr 0..56, iovec 56..72, control message 72..96, one data byte at 96: one buffer, so that all addresses live as long. */
 const HEADER_BYTES = 104

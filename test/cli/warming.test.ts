@@ -40,14 +40,14 @@ test('a rehearsal removes what it made; everything that it asks is answered with
     assert.deepEqual(failed, [])
     for (const name of ['lookup', 'mknod', 'getattr', 'getxattr', 'mkdir', 'write', 'fsync', 'fsyncdir', 'read', 'readdir', 'setattr', 'rename', 'unlink', 'rmdir', 'forget'])
       assert.ok(called.get(name)! >= 2, `${name}: ${called.get(name)}`)
-    assert.equal(rests, 2 * (3 * 50 + 16 + 4 * 2)) // files three times, appends, journals
+    assert.equal(rests, 2 * (3 * 50 + 16 + 4 * 2) + 2 * 32) // files three times, appends, journals; in the first folder a stream and writes over it
     const names: string[] = []
     await pool.vfs.readdir(rootContext, 1, 0, 0, 0, { entry: (name) => names.push(name) > 0 }, false)
     assert.deepEqual(names.filter((name) => name !== '.' && name !== '..'), [])
     await pool.sync()
     while ((await pool.status()).inodes > 1) await systemClock.sleep(5) // reclaimed in the background
     await rehearse({ vfs, clock: systemClock, folders: 9, rest: () => ++rests % 20 !== 0 }) // told to end in the middle
-    assert.ok(rests < 400)
+    assert.ok(rests < 500)
   } finally {
     await pool.close()
     rmSync(folder, { recursive: true })

@@ -18,9 +18,9 @@ import type { NbdSpec } from './nbd-spec.js'
 /**
  * A young generation that is emptied often and therefore quickly, by the loop's own thread: a helper may have to wait for a core. An
  * old one that doubles at most before it is looked through. One helper for V8, not four: they compile and mark on cores that the loop and who asks it
- * need. docs/decisions/0009.
+ * need, and compile less at a time: functions take in fewer of those that they call. docs/decisions/0009, 0010.
  */
-const V8 = ['--max-semi-space-size=2', '--no-parallel-scavenge', '--heap-growing-percent=100', '--v8-pool-size=1']
+const V8 = ['--max-semi-space-size=2', '--no-parallel-scavenge', '--heap-growing-percent=100', '--v8-pool-size=1', '--max-inlined-bytecode-size-cumulative=250']
 
 /** What a daemon is told. */
 export interface DaemonSpec {
