@@ -63,6 +63,8 @@ export interface Tx extends Reader {
   deleteCounters(key: Key): void
   /** The row must exist at commit, unchanged by us: a guard without a delta. */
   guard(key: Key): void
+  /** The same; and slot 0 must then be this, with what this transaction adds to it: nobody else added to it since it was read. Else the body runs again. */
+  guardExactly(key: Key, slot0: number): void
   /** Bit rows come into being with the first set bit (`sizeBits`, all zero) and go with the last clear. */
   setBits(key: Key, sizeBits: number, start: number, count: number): void
   clearBits(key: Key, sizeBits: number, start: number, count: number): void

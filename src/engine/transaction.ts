@@ -44,6 +44,8 @@ export interface CounterOp {
   sets: (number | undefined)[] | undefined
   deltas: number[] | undefined
   dropped: boolean
+  /** Slot 0 as it must be after this transaction. */
+  exactly: number | undefined
 }
 /** Ranges set and cleared, in the order asked: [set ? 1 : 0, start, count, ...]. */
 export interface BitsOp {
@@ -298,7 +300,7 @@ export class TxRun implements Tx {
     let op = this.writes.get(key)
     if (op === undefined) {
       assert(key.length > 0 && key.length <= KEY_BYTES_LIMIT, 'a key has 1 to 1,024 bytes')
-      op = { kind: 'counters', created: undefined, sets: undefined, deltas: undefined, dropped: false }
+      op = { kind: 'counters', created: undefined, sets: undefined, deltas: undefined, dropped: false, exactly: undefined }
       this.writes.set(key, op)
     }
     assert(isCounterOp(op), 'a key is used as one kind of row')
@@ -342,6 +344,10 @@ export class TxRun implements Tx {
     this.counterOp(key)
   }
 
+  guardExactly(key: Key, slot0: number): void {
+    this.counterOp(key).exactly = slot0
+  }
+
   private bitsOp(key: Key, sizeBits: number): BitsOp {
     let op = this.writes.get(key)
     if (op === undefined) {
@@ -377,7 +383,7 @@ export class TxRun implements Tx {
 
   /**
    * Whether the writes may be applied over the newest rows, reads apart. If so, outKeys and outEntries are what changes.
-   * False: a guard is gone, a row to create is there, or slot 0 of one to delete is not 0. Throws on a broken invariant.
+   * False: a guard is gone, a row to create is there, slot 0 of one to delete is not 0, or not what it must be. Throws on a broken invariant.
    */
   decide(find: (key: Key) => Entry | undefined, seq: number): boolean {
     this.outs = 0
@@ -389,6 +395,7 @@ export class TxRun implements Tx {
         const base = slotsShown(find(key))
         if ((write.created !== undefined) === (base !== undefined)) return false
         const slots = slotsAfter(write.created ?? base!, write)
+        if (write.exactly !== undefined && slots[0] !== write.exactly) return false
         if (write.dropped) {
           if ((slots[0] ?? 0) !== 0) return false
           if (write.created === undefined) this.out(key, goneEntry(seq), undefined)

@@ -2,7 +2,8 @@
  * Is the pool whole? Reads everything once, in order, and says what does not fit: the end of any test, and fsck. Changes nothing.
  *   1. Every entry leads to an inode of its type in the same domain (but a subvolume, which is the root of its own); a chain of ties has no gap and no tombstone at its end.
  *   2. An inode's links are its home and its reverse links, each of them an entry that leads back; nlink is their number.
- *   3. A directory's counters are its entries, subdirectories and what its children charge it with; every directory is below the root.
+ *   3. A directory's counters are its entries, subdirectories and what its children charge it with; every directory is below the root, or
+ *      below a folder with what a rollback replaced.
  *   4. An inode without links is on a session's list or in the trash, once, and none with links is; sums of a trash are those of its rows.
  *   5. Rows of every kind belong to inodes that are there; the flags of an inode tell of its ACLs.
  *   6. The pool's usage is what its inodes add up to; the next inode number is above all that are used; domains and snapshots are in order.
@@ -28,7 +29,7 @@ import type { Fingerprints } from './fingerprints.js'
 import type { NameHash, Place } from './hash.js'
 import { isDirectory, isRegular, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { domainKey, firstNumber, isTrashedName, KEY_NEXT_INO, KEY_USAGE, nameBehind, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom, sweepKey, TRASH_SUMS_END, TRASH_SUMS_FROM, trashFrom, trashIno, trashSumsDomain, VOLUMES_FROM, volumeName } from './keys.js'
+import { domainKey, firstNumber, isTrashedName, KEY_NEXT_INO, KEY_USAGE, nameBehind, replacedFrom, orphansFrom, placeHigh, placeLow, secondNumber, snapshotsFrom, sweepKey, TRASH_SUMS_END, TRASH_SUMS_FROM, trashFrom, trashIno, trashSumsDomain, VOLUMES_FROM, volumeName } from './keys.js'
 import { ROOT_INO } from './make.js'
 import { dentryAt, readInode } from './read.js'
 import { decodeNextIno, decodeRemoved, decodeSnapshot, decodeVolume, domainOfRow, orphanKind } from './rows.js'
@@ -95,11 +96,12 @@ export async function checkPool(r: Reader, options: CheckOptions): Promise<Check
     if (more instanceof Promise) await more
   }
   await checkTrash(r, found, prints, domains)
-  const pass = firstPass(r, options, prints, domains, volumes, file)
+  const roots = await readRoots(r, found)
+  const pass = firstPass(r, options, prints, domains, volumes, roots, file)
   await walkOwners(r, pass.visitor, 'nothing')
   const { inodes, bytes, directories, highest } = pass.sums()
   for (const [ino, name] of volumes) found({ ino, what: `is volume ${JSON.stringify(name)}, and is none`, kind: 'volumes' })
-  await findSuspects(r, prints.suspectNames(), prints.suspectDirectories(), found)
+  await findSuspects(r, prints.suspectNames(), prints.suspectDirectories(), roots, found)
   await checkClones(r, domains, found)
   await checkHistory(r, found, domains, file)
   await checkShares(r, file.shares, units, found)
@@ -121,7 +123,7 @@ interface FirstPass {
   sums(): { readonly inodes: number; readonly bytes: number; readonly directories: number; readonly highest: number }
 }
 
-function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: Fingerprints, domains: ReadonlyMap<number, Domain>, volumes: Map<number, string>, file: FileCheck): FirstPass {
+function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: Fingerprints, domains: ReadonlyMap<number, Domain>, volumes: Map<number, string>, roots: ReadonlySet<number>, file: FileCheck): FirstPass {
   let inodes = 0
   let bytes = 0
   let directories = 0
@@ -169,8 +171,8 @@ function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: F
       if (slots === undefined) say('has no counters', 'entries')
       else prints.charge(-1, ino, slots[CHILD_BYTES], slots[CHILD_INODES])
     } else if (slots !== undefined) say('has counters and is no directory', 'owner')
-    if (ino === ROOT_INO) {
-      if (!isLiveDirectory || n.parent !== ROOT_INO) say('is no root directory', 'report')
+    if (roots.has(ino)) {
+      if (!isLiveDirectory || n.parent !== ino) say('is no root directory', 'report')
       return
     }
     if (isVolumeInode(n)) {
@@ -276,7 +278,7 @@ function firstPass(r: Reader, { found, hash, progress }: CheckOptions, prints: F
     if (of.nlink === 0) return
     if (!isLiveDirectory) return links === of.nlink ? undefined : missingNames(of.nlink)
     if (slots !== undefined && (slots[ENTRIES] !== entries || !isCount(of, slots[SUBDIRECTORIES], subdirectories))) prints.suspectDirectory(ino)
-    return of.parent < ino ? undefined : walkUp(r, of, found)
+    return of.parent < ino ? undefined : walkUp(r, of, roots, found)
   }
   return { visitor, sums: () => ({ inodes, bytes, directories, highest }) }
 }
@@ -309,10 +311,10 @@ export async function readInodeOrNone(r: Reader, ino: number): Promise<StoredIno
 }
 
 /** From a directory that is not younger than its parent up to the root. Who is not named there is told by the names. */
-async function walkUp(r: Reader, dir: StoredInode, found: Found): Promise<void> {
+async function walkUp(r: Reader, dir: StoredInode, roots: ReadonlySet<number>, found: Found): Promise<void> {
   let mark = dir.ino // Brent: the mark moves on at powers of two, and is met again in a cycle
   let at = dir.parent
-  for (let steps = 1, limit = 2; at !== ROOT_INO && dir.ino !== ROOT_INO; steps++) {
+  for (let steps = 1, limit = 2; !roots.has(at) && !roots.has(dir.ino); steps++) {
     if (at === mark || steps > DEPTH_LIMIT) return found({ ino: dir.ino, what: 'is not below the root: its parents form a cycle', kind: 'cycle' })
     if (steps === limit) {
       mark = at
@@ -386,6 +388,19 @@ async function readDomains(r: Reader, found: Found): Promise<Map<number, Domain>
     if (root === undefined || (!isVolume && (!isDirectory(root) || root.nlink === 0))) found({ ino: domain.root, what: `is the root of domain ${n} and neither a directory nor a volume`, kind: 'owner' })
   }
   return domains
+}
+
+/** The root, and folders that are their own parents because a rollback took them out of a tree. */
+async function readRoots(r: Reader, found: Found): Promise<Set<number>> {
+  const roots = new Set([ROOT_INO])
+  const rows = await streamRows(r, replacedFrom(0), replacedFrom(LAST))
+  for (; rows.key !== undefined; await rows.advance()) {
+    const ino = secondNumber(rows.key)
+    const inode = await readInodeOrNone(r, ino)
+    if (inode === undefined || inode.nlink === 0 || inode.domain !== firstNumber(rows.key)) found({ ino, what: 'is to be removed after a rollback, and is not there', kind: 'report' })
+    else roots.add(ino)
+  }
+  return roots
 }
 
 /** Names by inode; `found` tells of rows that cannot be read. */
@@ -470,7 +485,7 @@ async function checkNextIno(r: Reader, highest: number, found: Found): Promise<v
 }
 
 /** First bytes of keys that somebody knows. */
-const KINDS = 'ABCDEFGHIJKLMNOPQRSTUVWXZbu'
+const KINDS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZbu'
 
 async function checkKinds(r: Reader, found: Found): Promise<void> {
   let from = '\u0001'

@@ -13,13 +13,14 @@ import { directoryKey, domainKey } from './keys.js'
 import { placeForNew } from './make.js'
 import type { Inode, Op } from './meta.js'
 import { readInode } from './read.js'
+import { demandInTree, holdOuter } from './replaced.js'
 import { damaged, encodeDomain, PLAIN_DOMAIN } from './rows.js'
 import type { Domain } from './rows.js'
 import { domainNow, snapshotNamed } from './snapshot.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { CLONE_EPOCH, copied, copiedSlots, copyXattrs } from './visit.js'
-import { addUsage, chargeHome, countEntry, domainOf, putDentry, putInode } from './write.js'
+import { addUsage, chargeHome, countEntry, putDentry, putInode } from './write.js'
 
 export interface CloneArgs {
   /** The origin's domain, and the name of a snapshot of it. */
@@ -41,13 +42,14 @@ export function* cloneTree(tx: Tx, hash: NameHash, op: Op, { domain, snapshot, p
   if (!isDirectory(was)) fail('EINVAL')
 
   yield* hold(tx, domain, taken.epoch, ino)
-  const outer = yield* domainOf(tx, dir.domain)
+  yield* demandInTree(tx, dir)
+  const outer = yield* holdOuter(tx, dir.domain)
   const inner: Domain = { domain: ino, epoch: CLONE_EPOCH, newestSnapshot: 0, root: ino, ...PLAIN_DOMAIN }
   tx.put(domainKey(ino), encodeDomain(inner))
-  const inode = putInode(tx, copied(was, { ino, domain: ino, parent, homeHigh: slot.place.high, homeLow: slot.place.low, hasOrigin: true }))
-  tx.createCounters(directoryKey(ino), copiedSlots(was))
+  const inode = putInode(tx, copied(was, { ino, domain: ino, parent, homeHigh: slot.place.high, homeLow: slot.place.low, hasOrigin: true, birth: CLONE_EPOCH }))
+  tx.createCounters(directoryKey(ino), copiedSlots(was, CLONE_EPOCH))
   putOrigin(tx, ino, { birth: CLONE_EPOCH, ino: root, epoch: taken.epoch, limit: 0 })
-  if (was.hasXattrs) yield* copyXattrs(tx, tx, root, taken.epoch, ino)
+  if (was.hasXattrs) yield* copyXattrs(tx, tx, root, taken.epoch, ino, CLONE_EPOCH)
   addUsage(tx, 1, 0)
   putDentry(tx, outer, parent, name, slot, ino, S_IFDIR)
   yield* countEntry(tx, outer, parent, inode, 1, op.now)

@@ -10,6 +10,7 @@
  *         (C, 't', domain u64)               c   a domain's trash: things in it, bytes of their files
  *   D     (D, parent u64, place u64)         v   directory entry; place = hash << 7 | tie, 63 bits, the readdir cookie
  *   F     (F, domain u64, origin u64)       v   in a clone of a tree: the inode made of a hard-linked one, while names of it are to be found
+ *         (..., 0x01, birth u64)            v   the same in a tree that a rollback brought back in that epoch
  *   G     (G, ino u64)                       c   directory: entries (the guard), subdirectories, times, sums; directory.ts
  *   H     (H, key, birth u64)                v   what the row of `key` was until an epoch; data/history.ts
  *   I     (I, ino u64)                       v   inode
@@ -26,6 +27,7 @@
  *   V     (V, name)                         v   volume: the inode that holds its bytes
  *   W     (W, domain u64)                    v   a snapshot was removed: history holds rows that nobody needs any more
  *   X     (X, ino u64, name)                 v   extended attribute
+ *   Y     (Y, domain u64, ino u64)           v   folder with what a rollback took out of the domain's tree: it is being removed
  *   E P T L Z B b u                              the data floor's and the store's: extents, logged bytes, origins, counts of shared units, allocator state
  *
  *   - Inode numbers, sessions, domains and epochs are below 2^53.
@@ -49,6 +51,7 @@ const ROLLBACK = 0x55 // U
 const HOLD = 0x4b // K
 const CLONED = 0x46 // F
 const UNFOUND = 0x4a // J
+const REPLACED = 0x59 // Y
 
 export const INODE_KIND = 'I'
 export const DIRECTORY_KIND = 'G'
@@ -127,8 +130,12 @@ export const linkKey = (ino: number, parent: number, place: Place): Key => numbe
 export const holdKey = (origin: number, epoch: number, clone: number): Key => numbered(HOLD, origin) + be64(epoch) + be64(clone)
 /** Those on a domain's views lie from here to holdsFrom(domain + 1). */
 export const holdsFrom = (origin: number): Key => numbered(HOLD, origin)
-export const clonedKey = (domain: number, origin: number): Key => numbered(CLONED, domain) + be64(origin)
+/** `birth`: the epoch in which the clone began; 1 but for what a rollback brought back. */
+export const clonedKey = (domain: number, origin: number, birth: number): Key => numbered(CLONED, domain) + be64(origin) + (birth === 1 ? '' : `\u0001${be64(birth)}`)
 export const clonedFrom = (domain: number): Key => numbered(CLONED, domain)
+export const replacedKey = (domain: number, ino: number): Key => numbered(REPLACED, domain) + be64(ino)
+/** Those of a domain lie from here to replacedFrom(domain + 1). */
+export const replacedFrom = (domain: number): Key => numbered(REPLACED, domain)
 export const unfoundKey = (ino: number): Key => numbered(UNFOUND, ino)
 export const trashKey = (domain: number, { sec, nsec }: { readonly sec: number; readonly nsec: number }, ino: number): Key => numbered(TRASH, domain) + be64(sec) + be64(nsec).slice(4) + be64(ino)
 export const orphanKey = (session: number, ino: number): Key => numbered(ORPHAN, session) + be64(ino)

@@ -25,7 +25,7 @@ export const ROOT_INO = 1
 const ROOT_DOMAIN = 1
 const FIRST_FREE_INO = 16 // the numbers below are kept for what a pool may need of its own
 const TARGET_MAX_BYTES = 4095
-const DIRECTORY_SIZE_BYTES = 4096
+export const DIRECTORY_SIZE_BYTES = 4096
 const PERMISSIONS = 0o7777
 const GENERATION = 1 // inode numbers are never used twice
 

@@ -17,6 +17,7 @@ import type { Hold } from './holds.js'
 import type { Forgotten } from './orphans.js'
 import type { Domain, Snapshot, Removed } from './rows.js'
 import type { VolumeCloneArgs } from './volume-clones.js'
+import type { ReadThrough, Replaced, TreeRollbackArgs, TreeRolledBack } from './replaced.js'
 import type { Rollback, Younger } from './rollback.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
 import type { MadeSubvolume } from './subvolumes.js'
@@ -201,6 +202,16 @@ export interface Tree {
   snapshots(r: Reader, domain: number): MaybePromise<readonly NamedSnapshot[]>
   /** Decides that a volume becomes what a snapshot shows. ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots). */
   rollBack(tx: Tx, domain: number, name: string, younger: Younger): MaybePromise<Rollback>
+  /** A tree becomes what a snapshot shows, at once (replaced.ts). ENOENT, EINVAL, EBUSY (subvolumes are in it), E2BIG. */
+  rollBackTree(tx: Tx, op: Op, args: TreeRollbackArgs): MaybePromise<TreeRolledBack>
+  /** What rollbacks took out of trees and is being removed: of one domain, or of all. */
+  replaced(r: Reader, domain?: number): MaybePromise<readonly Replaced[]>
+  /** It is empty: it goes, and its inode is to be reclaimed. */
+  dropReplaced(tx: Tx, op: Op, replaced: Replaced): MaybePromise<void>
+  /** Views of their own domain that something reads through to, some at a time ('': from the beginning). */
+  readThrough(r: Reader, behind: Key, limit: number): MaybePromise<ReadThrough>
+  /** Nothing reads through to that view of itself any more, and `at` was the domain's epoch when that was looked for. */
+  releaseOwn(tx: Tx, domain: number, epoch: number, at: number): MaybePromise<boolean>
   /** What was decided and is not done. */
   rollbacksWanted(r: Reader): MaybePromise<readonly Rollback[]>
   isRollingBack(r: Reader, domain: number): MaybePromise<boolean>

@@ -152,6 +152,9 @@ export function encodeHold(): Uint8Array {
   return bytes
 }
 
+/** Y: all of it is in the key. */
+export const encodeReplaced = encodeHold
+
 /** O: why an inode without links is still there. */
 export const UNLINKED = 0
 export const UNNAMED = 1

@@ -13,6 +13,7 @@ import { checkName, fail } from './access.js'
 import { encodeChange } from './events.js'
 import { decodeInode, isRegular } from './inode.js'
 import { heldEpochs, holdsOn } from './holds.js'
+import type { Hold } from './holds.js'
 import { domainKey, firstNumber, holdKey, INODE_KIND, inodeKey, nameBehind, rollbackKey, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
 import type { Op } from './meta.js'
 import { readInode } from './read.js'
@@ -71,17 +72,20 @@ export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<num
 export function* releaseHolds(tx: Tx, clone: number): Steps<boolean> {
   const all = yield* holdsOn(tx)
   const gone = all.filter((h) => h.clone === clone)
-  for (const { origin, epoch } of gone) {
-    tx.delete(holdKey(origin, epoch, clone))
-    const at = yield* domainAt(tx, origin)
-    if (at === undefined) continue
-    const held = all.filter((h) => h.origin === origin && h.clone !== clone).map((h) => h.epoch)
-    const named = (yield* snapshotsOf(tx, origin)).map((s) => s.epoch)
-    tx.put(domainKey(origin), encodeDomain({ ...at, newestSnapshot: Math.max(0, ...held, ...named) }))
-    tx.put(sweepKey(origin), encodeSweep(RELEASED + clone)) // no other mark is this one
-    yield* settleHolds(tx, origin)
-  }
+  for (const hold of gone) yield* release(tx, hold, all.filter((h) => h.clone !== clone))
   return gone.length > 0
+}
+
+/** `all`: holds, of that origin at least. */
+export function* release(tx: Tx, { origin, epoch, clone }: Hold, all: readonly Hold[]): Steps<void> {
+  tx.delete(holdKey(origin, epoch, clone))
+  const at = yield* domainAt(tx, origin)
+  if (at === undefined) return
+  const held = all.filter((h) => h.origin === origin && !(h.clone === clone && h.epoch === epoch)).map((h) => h.epoch)
+  const named = (yield* snapshotsOf(tx, origin)).map((s) => s.epoch)
+  tx.put(domainKey(origin), encodeDomain({ ...at, newestSnapshot: Math.max(0, ...held, ...named) }))
+  tx.put(sweepKey(origin), encodeSweep(RELEASED + clone)) // no other mark is this one
+  yield* settleHolds(tx, origin)
 }
 
 /** A volume that was flattened needs its origin as long as a snapshot, or a clone of it, shows it as it was before. Answers whether something is held no more. */
@@ -181,7 +185,7 @@ export function* needlessHistory(r: Reader, behind: string, limit: number): Step
 }
 
 /** Of an inode that is, or was. */
-function* domainOfInode(r: Reader, ino: number): Steps<number | undefined> {
+export function* domainOfInode(r: Reader, ino: number): Steps<number | undefined> {
   const now = yield* wait(readInode(r, ino, NOW))
   if (now !== undefined) return now.domain
   const from = `${HISTORY_KIND}${inodeKey(ino)}`

@@ -13,10 +13,11 @@ import { encodeChange } from './events.js'
 import type { NameHash } from './hash.js'
 import { encodeInode, isDirectory, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { heldEpochs } from './holds.js'
+import { holdsOn } from './holds.js'
 import { directoryKey, domainKey, inodeKey, orphanKey, snapshotsFrom, sweepKey, trashFrom } from './keys.js'
 import { demandEmpty, rmdir } from './link.js'
 import { newInode } from './make.js'
+import { demandInTree, holdOuter, holdsItself, replacedIn } from './replaced.js'
 import type { Inode, Op } from './meta.js'
 import { encodeDomain, encodeOrphan, PLAIN_DOMAIN, UNLINKED } from './rows.js'
 import type { Domain } from './rows.js'
@@ -45,7 +46,8 @@ export function* makeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, n
   if (old !== undefined) replaced = (yield* rmdir(tx, hash, op, parent, name)).left
   else yield* mayCreate(tx, op, dir)
 
-  const outer = yield* domainOf(tx, dir.domain)
+  yield* demandInTree(tx, dir)
+  const outer = yield* holdOuter(tx, dir.domain)
   const slot = yield* findSlot(tx, hash, parent, name)
   const domain: Domain = { domain: ino, epoch: 1, newestSnapshot: 0, root: ino, ...PLAIN_DOMAIN }
   tx.put(domainKey(ino), encodeDomain(domain))
@@ -61,7 +63,7 @@ export function* makeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, n
   return { inode, replaced }
 }
 
-/** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots), EEXIST (its trash is not empty), ETXTBSY (something is a clone of it), EAGAIN (history of removed ones is not gone yet). What is left is to be reclaimed. */
+/** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots), EEXIST (its trash is not empty), ETXTBSY (something is a clone of it), EAGAIN (history of removed ones, or what a rollback left, is not gone yet). What is left is to be reclaimed. */
 export function* removeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number, name: string): Steps<Inode> {
   const dir = yield* inodeNow(tx, parent)
   yield* walkInto(tx, op, dir)
@@ -74,8 +76,9 @@ export function* removeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number,
   const inner = yield* domainOf(tx, inode.domain) // a snapshot taken meanwhile makes the body run again
   const snapshots = yield* wait(tx.scan({ from: snapshotsFrom(inode.domain), to: snapshotsFrom(inode.domain + 1), limit: 1 }))
   if (snapshots.length > 0) fail('EBUSY')
-  if ((yield* heldEpochs(tx, inode.domain)).length > 0) fail('ETXTBSY')
+  if ((yield* holdsOn(tx, inode.domain)).some(({ clone }) => clone !== inode.domain)) fail('ETXTBSY')
   if ((yield* wait(tx.scan({ from: trashFrom(inode.domain), to: trashFrom(inode.domain + 1), limit: 1 }))).length > 0) fail('EEXIST')
+  if ((yield* holdsItself(tx, inode.domain)) || (yield* replacedIn(tx, inode.domain)).length > 0) fail('EAGAIN') // what a rollback needs or left: releaseOwn
   if ((yield* wait(tx.get(sweepKey(inode.domain)))) !== undefined) fail('EAGAIN') // else history rows of its inodes would be taken for the outer domain's
 
   const outer = yield* domainOf(tx, dir.domain)

@@ -11,7 +11,6 @@ import { bucketOf } from './fingerprints.js'
 import { isDirectory, S_IFDIR, S_IFMT } from './inode.js'
 import type { StoredInode } from './inode.js'
 import { isTrashedName, orphansFrom, placeHigh, placeLow, secondNumber, trashFrom, trashIno } from './keys.js'
-import { ROOT_INO } from './make.js'
 import type { Dentry } from './rows.js'
 import { chargedBytes } from './write.js'
 import { noFile, walkOwners } from './walk.js'
@@ -42,12 +41,12 @@ interface Sums {
   inodes: number
 }
 
-export async function findSuspects(r: Reader, names: Set<number>, directories: Set<number>, found: Found): Promise<void> {
+export async function findSuspects(r: Reader, names: Set<number>, directories: Set<number>, roots: ReadonlySet<number>, found: Found): Promise<void> {
   if (names.size === 0 && directories.size === 0) return
   const all = [...new Set([...names, ...directories])].sort((a, b) => a - b)
   for (let walk = 0; walk < WALKS_MAX && walk * BATCH < all.length; walk++) {
     const some = new Set(all.slice(walk * BATCH, (walk + 1) * BATCH))
-    await lookCloser(r, (ino) => names.has(bucketOf(ino)) && some.has(bucketOf(ino)), (ino) => directories.has(bucketOf(ino)) && some.has(bucketOf(ino)), found)
+    await lookCloser(r, (ino) => names.has(bucketOf(ino)) && some.has(bucketOf(ino)), (ino) => directories.has(bucketOf(ino)) && some.has(bucketOf(ino)), roots, found)
   }
   const left = all.length - WALKS_MAX * BATCH
   if (left > 0) found({ ino: 0, what: `names and counts differ in ${left} more parts of the inode table, which were not looked at`, kind: 'report' })
@@ -55,7 +54,7 @@ export async function findSuspects(r: Reader, names: Set<number>, directories: S
 
 const placeText = (parent: number, high: number, low: number): string => `${parent}/${high}/${low}`
 
-async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, isDirectorySuspect: (ino: number) => boolean, found: Found): Promise<void> {
+async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, isDirectorySuspect: (ino: number) => boolean, roots: ReadonlySet<number>, found: Found): Promise<void> {
   const inodes = new Map<number, StoredInode>()
   const damaged = new Set<number>()
   const named = new Map<string, Named>()
@@ -92,9 +91,9 @@ async function lookCloser(r: Reader, isNameSuspect: (ino: number) => boolean, is
       if (of === undefined) return
       if (isNameSuspect(owner)) {
         inodes.set(owner, { ...of, inline: undefined })
-        if (of.nlink > 0 && owner !== ROOT_INO && of.parent !== 0) claim(owner, of.parent, of.homeHigh, of.homeLow, true)
+        if (of.nlink > 0 && !roots.has(owner) && of.parent !== 0) claim(owner, of.parent, of.homeHigh, of.homeLow, true)
       }
-      if (of.nlink > 0 && owner !== ROOT_INO && isDirectorySuspect(of.parent)) {
+      if (of.nlink > 0 && !roots.has(owner) && isDirectorySuspect(of.parent)) {
         const s = sumsOf(of.parent)
         s.bytes += chargedBytes(of)
         s.inodes++

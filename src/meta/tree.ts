@@ -19,6 +19,7 @@ import type { Engine, Reader } from '../engine/index.js'
 import { forgetInode, orphans } from './orphans.js'
 import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
+import { dropReplaced, readThrough, releaseOwn, replacedIn, rollBackTree } from './replaced.js'
 import { isRollingBack, rollBack, rollbackDone, rollbacksWanted } from './rollback.js'
 import { allDomains, domainAt, needlessHistory, removeSnapshot, settleHolds, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
@@ -101,6 +102,11 @@ export function openTree(options: TreeOptions): Tree {
     snapshotNamed: (r, domain, name) => run(snapshotNamed(r, domain, name)),
     snapshots: (r, domain) => run(snapshotsOf(r, domain)),
     rollBack: (tx, domain, name, younger) => run(rollBack(tx, domain, name, younger)),
+    rollBackTree: (tx, op, args) => body(rollBackTree(tx, op, args)),
+    replaced: (r, domain) => run(replacedIn(r, domain)),
+    dropReplaced: (tx, op, replaced) => run(dropReplaced(tx, op, replaced)),
+    readThrough: (r, behind, limit) => run(readThrough(r, behind, limit)),
+    releaseOwn: (tx, domain, epoch, at) => run(releaseOwn(tx, domain, epoch, at)),
     rollbacksWanted: (r) => run(rollbacksWanted(r)),
     isRollingBack: (r, domain) => run(isRollingBack(r, domain)),
     rollbackDone,

@@ -1,14 +1,14 @@
 /**
  * Visits: a directory of a tree clone gets its entries when somebody first looks into it, or changes something in it. Until then a
  * row (L, ino) says of what it is a clone, and its inode has the bit `hasOrigin`.
- *   - A visit is no change: all that it makes was born in the clone's first epoch, as if it had been made with the clone, so that every
- *     snapshot of the clone shows it. It puts nothing into history, moves no time, tells the change log nothing.
+ *   - A visit is no change: all that it makes was born in the epoch in which the clone began (its first, or that of a rollback), as if it had been made then, so that every
+ *     snapshot since then shows it. It puts nothing into history, moves no time, tells the change log nothing.
  *   - It goes in slices, one transaction each, and others have their turn between two of them; the last takes the row and the bit away. A crash in between leaves them, and the next visit
  *     passes over what is there. Until the last slice nobody changes anything in the directory, and a name that is not there yet is
  *     waited for (`demandVisited`): so what is there is what the visit made.
  *   - Entries lie at the places that they have in the origin, tombstones too: chains of ties are whole, cookies are the same.
  *   - A directory made by a visit is to be visited itself, and shows its links and times at once. Its counters count what is there.
- *   - Of a hard-linked inode one is made, when the first of its names is found: it counts all names as links. (F, domain, origin) leads
+ *   - Of a hard-linked inode one is made, when the first of its names is found: it counts all names as links. (F, domain, origin, and of a rollback its epoch) leads
  *     the others to it, and (J, ino) says how many are to be found; when all those that were found are unlinked it has no home.
  *   - What it is a clone of is held (holds.ts), so it can be read from committed rows, whatever changes meanwhile.
  * About 20 us an entry.
@@ -31,7 +31,7 @@ import type { Steps } from './steps.js'
 import { isUnvisited, Unvisited } from './unvisited.js'
 import { addUsage, chargedBytes, inodeNow, putInode } from './write.js'
 
-/** The epoch in which a clone begins: all that visits make was born in it. */
+/** The epoch in which a clone begins that is a domain of its own. Row L says it of each folder: all that its visit makes was born in it. */
 export const CLONE_EPOCH = 1
 const SLICE_ENTRIES = 256
 const SLICE_BYTES = 128 * 1024
@@ -54,7 +54,7 @@ export function openVisits(engine: Engine | undefined): Visits {
     const dir = await readInode(reader, ino, NOW)
     if (dir === undefined || !isUnvisited(dir)) return
     const origin = await run(originOf(reader, ino))
-    await visit(origin.ino) // a clone of a clone
+    if (origin.ino !== ino) await visit(origin.ino) // a clone of a clone; a root that was rolled back has the number of what it shows, which was visited then
     for (let behind: Key | undefined = dentryKey(origin.ino, 0, 0); behind !== undefined;) { // no entry has that place
       const at: Key = behind
       behind = await engine.transact(rootContext, (tx) => run(visitSlice(tx, reader, ino, at)))
@@ -101,15 +101,17 @@ interface Shown {
   readonly ino: number
   readonly domain: number
   readonly epoch: number
+  /** Of what shows it. */
+  readonly birth: number
 }
 
 function* originOf(r: Reader, ino: number): Steps<Shown> {
   const row = yield* wait(r.get(originKey(ino)))
   if (row === undefined) throw damaged(`directory ${ino} of a clone`)
-  const { ino: from, epoch } = decodeOrigin(row.bytes)
+  const { ino: from, epoch, birth } = decodeOrigin(row.bytes)
   const was = yield* wait(readInode(r, from, epoch))
   if (was === undefined) throw damaged(`directory ${from}, which ${ino} is a clone of,`)
-  return { ino: from, domain: was.domain, epoch }
+  return { ino: from, domain: was.domain, epoch, birth }
 }
 
 /** What a slice of a visit put into the directory. */
@@ -159,7 +161,7 @@ function copierOf(tx: Tx, r: Reader, dir: StoredInode, origin: Shown, made: Made
     const at = dentryKey(dir.ino, cookieHigh, cookieLow)
     if ((yield* wait(tx.get(at))) !== undefined) return
     const ino = dentry.ino === 0 ? 0 : yield* child(dentry)
-    tx.put(at, encodeDentry(CLONE_EPOCH, ino, typeBits, name))
+    tx.put(at, encodeDentry(origin.birth, ino, typeBits, name))
     made.rowBytes += 128 + name.length
     if (ino !== 0) made.entries++
   }
@@ -179,7 +181,7 @@ function copierOf(tx: Tx, r: Reader, dir: StoredInode, origin: Shown, made: Made
   }
 
   function* hardLink(dentry: Dentry, was: StoredInode): Steps<number> {
-    const key = clonedKey(dir.domain, was.ino)
+    const key = clonedKey(dir.domain, was.ino, origin.birth)
     const row = yield* wait(tx.get(key))
     if (row === undefined) {
       const ino = yield* makeInode(dentry, was, hasBytes(was))
@@ -200,16 +202,16 @@ function copierOf(tx: Tx, r: Reader, dir: StoredInode, origin: Shown, made: Made
     if (inode.parent === 0) {
       putInode(tx, { ...inode, parent: dir.ino, homeHigh: dentry.cookieHigh, homeLow: dentry.cookieLow })
       charge(inode)
-    } else tx.put(linkKey(ino, dir.ino, { high: dentry.cookieHigh, low: dentry.cookieLow }), encodeLink(CLONE_EPOCH, dentry.name))
+    } else tx.put(linkKey(ino, dir.ino, { high: dentry.cookieHigh, low: dentry.cookieLow }), encodeLink(origin.birth, dentry.name))
     return ino
   }
 
   function* makeInode(dentry: Dentry, was: StoredInode, hasOrigin: boolean): Steps<number> {
     const ino = number++
-    const inode = putInode(tx, copied(was, { ino, domain: dir.domain, parent: dir.ino, homeHigh: dentry.cookieHigh, homeLow: dentry.cookieLow, hasOrigin }))
-    if (isDirectory(was)) tx.createCounters(directoryKey(ino), copiedSlots(was))
-    if (hasOrigin) putOrigin(tx, ino, { birth: CLONE_EPOCH, ino: was.ino, epoch: origin.epoch, limit: isDirectory(was) ? 0 : ceilUnit(was.sizeBytes) })
-    if (was.hasXattrs) made.rowBytes += yield* copyXattrs(tx, r, was.ino, origin.epoch, ino)
+    const inode = putInode(tx, copied(was, { ino, domain: dir.domain, parent: dir.ino, homeHigh: dentry.cookieHigh, homeLow: dentry.cookieLow, hasOrigin, birth: origin.birth }))
+    if (isDirectory(was)) tx.createCounters(directoryKey(ino), copiedSlots(was, origin.birth))
+    if (hasOrigin) putOrigin(tx, ino, { birth: origin.birth, ino: was.ino, epoch: origin.epoch, limit: isDirectory(was) ? 0 : ceilUnit(was.sizeBytes) })
+    if (was.hasXattrs) made.rowBytes += yield* copyXattrs(tx, r, was.ino, origin.epoch, ino, origin.birth)
     addUsage(tx, 1, chargedBytes(inode))
     charge(inode)
     made.rowBytes += 256 + (was.inline?.length ?? 0)
@@ -225,23 +227,23 @@ function copierOf(tx: Tx, r: Reader, dir: StoredInode, origin: Shown, made: Made
 /** Whether there is more of a file than its inode. */
 const hasBytes = (inode: StoredInode): boolean => isRegular(inode) && inode.inline === undefined && inode.allocatedBytes > 0
 
-type Place = Pick<StoredInode, 'ino' | 'domain' | 'parent' | 'homeHigh' | 'homeLow' | 'hasOrigin'>
+type Place = Pick<StoredInode, 'ino' | 'domain' | 'parent' | 'homeHigh' | 'homeLow' | 'hasOrigin' | 'birth'>
 
 /** An inode as a view shows it, in a clone. */
 export const copied = (was: StoredInode, place: Place): StoredInode =>
-  ({ ...was, ...place, birth: CLONE_EPOCH, durableSizeBytes: was.sizeBytes, shown: undefined })
+  ({ ...was, ...place, durableSizeBytes: was.sizeBytes, shown: undefined })
 
 /** A directory's counters, before it is visited: what stat shows is there, what counts entries is not. */
-export const copiedSlots = ({ nlink, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec }: StoredInode): readonly number[] =>
-  [0, nlink - 2, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec, 0, 0, CLONE_EPOCH]
+export const copiedSlots = ({ nlink, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec }: StoredInode, birth: number): readonly number[] =>
+  [0, nlink - 2, mtimeSec, mtimeNsec, ctimeSec, ctimeNsec, 0, 0, birth]
 
 /** All of an inode's extended attributes at a view; answers their bytes. */
-export function* copyXattrs(tx: Tx, r: Reader, from: number, view: number, to: number): Steps<number> {
+export function* copyXattrs(tx: Tx, r: Reader, from: number, view: number, to: number, birth: number): Steps<number> {
   let total = 0
   for (let behind: Key | undefined = xattrsFrom(from); behind !== undefined;) {
     const window: Window = yield* windowAt(r, behind, xattrsFrom(from + 1), view)
     for (const { key, bytes } of window.rows) {
-      tx.put(xattrKey(to, nameBehind(key)), encodeXattr(CLONE_EPOCH, xattrValue(bytes)))
+      tx.put(xattrKey(to, nameBehind(key)), encodeXattr(birth, xattrValue(bytes)))
       total += bytes.length
     }
     behind = window.behind

@@ -17,7 +17,9 @@ export const FEATURE = {
   /** Clones: rows that say of what an inode is a clone, holds, holes in what is read through. */
   clones: 4,
   /** Extents of several files in the same units, and rows that count them. */
-  shared: 8
+  shared: 8,
+  /** Trees that were rolled back: a domain that holds a view of itself, folders with what was replaced. */
+  rollbacks: 16
 } as const
 
 export interface LiveSuperblock {

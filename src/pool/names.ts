@@ -60,7 +60,7 @@ export function poolNames({ engine, tree }: { readonly engine: Engine; readonly 
     domainNamed,
     async originOf(domain) {
       const reader = engine.reader(rootContext)
-      const hold = (await tree.holds(reader)).find(({ clone }) => clone === domain)
+      const hold = (await tree.holds(reader)).find(({ origin, clone }) => clone === domain && origin !== domain)
       if (hold === undefined) return undefined
       const snapshot = (await tree.snapshots(reader, hold.origin)).find(({ epoch }) => epoch === hold.epoch)
       const path = (await domainNamed(hold.origin)) ?? '?'

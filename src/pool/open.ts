@@ -222,7 +222,7 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     const volumes = openVolumes({
       engine, tree, data, clock, needEpochs, needClones: () => superblock.need(FEATURE.epochs | FEATURE.clones), removed: (ino) => vfs.reclaim(ino), released: () => sweeps?.start()
     })
-    const snapshots = openSnapshots({ engine, tree, data, clock, needEpochs })
+    const snapshots = openSnapshots({ engine, tree, data, clock, needEpochs, needRollbacks: () => superblock.need(FEATURE.epochs | FEATURE.clones | FEATURE.rollbacks), removed: (ino) => vfs.reclaim(ino) })
     closers.push(() => snapshots.stop())
     sweeps = snapshots
     const trash = openTrash({ engine, tree, clock, needTrash: () => superblock.need(FEATURE.trash), removed: (ino) => vfs.reclaim(ino) })

@@ -3,7 +3,7 @@
  */
 import { NOW } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
-import { S_IFDIR, S_IFMT } from '../meta/index.js'
+import { ROOT_ENTRIES_MAX, S_IFDIR, S_IFMT } from '../meta/index.js'
 import type { Tree, Younger } from '../meta/index.js'
 import { bytesOf, inodeAtPath, listNode, parseNamed, textOf } from '../snapshot/index.js'
 import type { Snapshots } from '../snapshot/index.js'
@@ -14,11 +14,20 @@ import { poolNames } from './names.js'
 import type { Domain } from './names.js'
 import { Refusal, saying } from './refusal.js'
 
+const NAMES_AT_ONCE = 512
+
 /** A name that came, went or means another node: what the kernel holds of it is old. */
 export interface Touched {
   readonly parent: number
   /** A byte string. */
   readonly name: string
+}
+
+/** All that was in a folder is something else now, and so is the folder. */
+export interface Exchanged {
+  readonly folder: number
+  /** Of what was in it, and of what is: byte strings. */
+  readonly names: readonly string[]
 }
 
 export interface SnapshotLine {
@@ -36,8 +45,8 @@ export interface PoolSnapshots {
   /** Of one domain ('/' or a path). */
   list(of: string): Promise<readonly SnapshotLine[]>
   remove(snapshot: string): Promise<{ readonly touched: Touched }>
-  /** Of a volume: it becomes what the snapshot shows. Answers the names of younger snapshots, which went. */
-  rollBack(snapshot: string, younger: Younger): Promise<{ readonly removed: readonly string[] }>
+  /** A volume or a tree becomes what the snapshot shows. Answers the names of younger snapshots of a volume, which went; those of a tree stay. */
+  rollBack(snapshot: string, younger: Younger): Promise<{ readonly removed: readonly string[]; readonly touched: Exchanged | undefined }>
   /** What removed snapshots held has been given back. */
   settle(): Promise<void>
 }
@@ -79,7 +88,8 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
 
   async function clonesOf(path: string): Promise<readonly string[]> {
     const inode = await inodeAtPath(engine, tree, rootContext, path)
-    const holds = inode === undefined ? [] : await tree.holds(engine.reader(rootContext), inode.domain)
+    const all = inode === undefined ? [] : await tree.holds(engine.reader(rootContext), inode.domain)
+    const holds = all.filter(({ origin, clone }) => clone !== origin) // not what it needs itself since a rollback
     return Promise.all(holds.map(async ({ clone }) => (await names.domainNamed(clone)) ?? 'one that was removed and is still in use'))
   }
 
@@ -116,7 +126,7 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
         ENOTEMPTY: () => new Refusal('usage', `${path} is not empty: remove what is in it first.`),
         EEXIST: () => new Refusal('usage', `The trash of ${path} is not empty: empty it first (\`ogee trash empty\`).`),
         EBUSY: () => new Refusal('usage', `${path} has snapshots: remove them first (\`ogee snapshot rm\`).`),
-        ETXTBSY: () => new Refusal('usage', `${path} stays while ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of it: remove ${clones.length === 1 ? 'that' : 'those'} first.`)
+        ETXTBSY: () => clones.length === 0 ? new Refusal('in-use', `A file that was in ${path} is still open: close it first.`) : new Refusal('usage', `${path} stays while ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of it: remove ${clones.length === 1 ? 'that' : 'those'} first.`)
       }, () => snapshots.removeSubvolume(rootContext, parent, name))
       removed(left.ino)
       return { touched: { parent, name } }
@@ -136,11 +146,27 @@ export function poolSnapshots({ engine, tree, snapshots, volumes }: Parts): Pool
   const lineOf = ({ path }: Domain, name: string, epoch: number, takenSec: number): SnapshotLine =>
     ({ snapshot: `${path}@${textOf(name)}`, name: textOf(name), of: path, epoch, takenSec })
 
+  async function rollBackTree(text: string, { domain, path }: Domain, name: string): Promise<Exchanged> {
+    const { root, epoch, names: old } = await saying({
+      ENOENT: () => new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`),
+      EBUSY: () => new Refusal('in-use', `${path} has subvolumes in it, which a rollback would lose: remove them first (\`ogee subvolume list\` shows them), or clone the snapshot (\`ogee clone\`).`),
+      E2BIG: () => new Refusal('usage', `${path} has more than ${ROOT_ENTRIES_MAX} names in its uppermost folder, too many to be exchanged at once: move them into folders, or clone the snapshot (\`ogee clone\`).`)
+    }, () => snapshots.rollBackTree(rootContext, domain, name))
+    const now = new Set(old)
+    for (let high = 0, low = 0; ;) {
+      const rows = await tree.list(engine.reader(rootContext), root, epoch, high, low, NAMES_AT_ONCE)
+      for (const row of rows) now.add(row.name)
+      if (rows.length < NAMES_AT_ONCE) return { folder: root, names: [...now] }
+      high = rows[rows.length - 1].cookieHigh
+      low = rows[rows.length - 1].cookieLow
+    }
+  }
+
   return {
     async create(text) {
       const { name, ...at } = await named(text)
       const epoch = await saying({
-        EBUSY: () => new Refusal('in-use', `Volume ${at.path} is being rolled back: try again when that is done.`),
+        EBUSY: () => new Refusal('in-use', at.path.startsWith('/') ? `What a rollback of ${at.path} replaced is still being removed: try again when that is done.` : `Volume ${at.path} is being rolled back: try again when that is done.`),
         EEXIST: () => new Refusal('exists', `There is a snapshot ${text} already: choose another name, or remove it first (\`ogee snapshot rm\`).`),
         ENAMETOOLONG: () => new Refusal('usage', 'A snapshot\'s name has at most 255 bytes: choose a shorter one.'),
         ENOSPC: () => new Refusal('full', 'The pool has too little space to keep what is being written apart from a snapshot: free some, or enlarge the pool (`ogee grow`).')
@@ -162,7 +188,7 @@ export function poolSnapshots({ engine, tree, snapshots, volumes }: Parts): Pool
     },
     async rollBack(text, younger) {
       const { name, ...at } = await named(text)
-      if (at.path.startsWith('/')) throw new Refusal('usage', `${at.path} is a folder, and only volumes are rolled back: copy what you need out of ${at.path === '/' ? '' : at.path}/.snapshots/${textOf(name)}.`)
+      if (at.path.startsWith('/')) return { removed: [], touched: await rollBackTree(text, at, name) }
       const list = await snapshots.list(rootContext, at.domain)
       const since = list.slice(list.findIndex((s) => s.name === name) + 1).map((s) => textOf(s.name))
       await saying({
@@ -171,7 +197,7 @@ export function poolSnapshots({ engine, tree, snapshots, volumes }: Parts): Pool
         ETXTBSY: () => new Refusal('in-use', `Volume ${at.path} has clones of what it was after ${text}: remove them first, or flatten them (\`ogee volume list\` shows them).`),
         EBUSY: () => new Refusal('in-use', `Volume ${at.path} is being rolled back: try again when that is done.`)
       }, () => refusing(() => volumes.whileClosed(at.path, 'roll it back', () => snapshots.rollBack(rootContext, at.domain, name, younger))))
-      return { removed: since }
+      return { removed: since, touched: undefined }
     },
     settle: () => snapshots.settle()
   }

@@ -40,7 +40,7 @@ const COPY_VERSION = 1
 const COPY_AT = 9 // behind version and birth, as in every value
 
 /** Feature bits that this version knows. */
-export const FEATURES = { compatible: 0, roCompatible: 0, incompatible: 15 } as const // features.ts names them
+export const FEATURES = { compatible: 0, roCompatible: 0, incompatible: 31 } as const // features.ts names them
 
 export const SIZE_MIN_BYTES = 64 * 1024 ** 2
 export const SIZE_MAX_BYTES = 1024 ** 5

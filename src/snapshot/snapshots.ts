@@ -9,9 +9,14 @@ import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Data } from '../data/index.js'
-import type { CloneArgs, Inode, MadeSubvolume, Op, Tree, Younger } from '../meta/index.js'
+import type { CloneArgs, Inode, MadeSubvolume, Op, Tree, TreeRolledBack, Younger } from '../meta/index.js'
+import { startRemover } from './removing.js'
 import { goOnRollingBack, rollBack } from './rollback.js'
 import { startSweeper } from './sweep.js'
+
+/** Who needs what a rollback replaced to be gone waits so long. */
+const GONE_MS = 30_000
+const LOOK_MS = 20
 
 export interface SnapshotInfo {
   readonly name: string
@@ -21,7 +26,7 @@ export interface SnapshotInfo {
 }
 
 export interface Snapshots {
-  /** Answers its epoch. ENOENT: no such domain. EEXIST, ENAMETOOLONG, EINVAL: the name. ENOSPC: the space that copies on write may need. */
+  /** Answers its epoch. ENOENT: no such domain. EEXIST, ENAMETOOLONG, EINVAL: the name. EBUSY: the domain is being rolled back, or what a rollback replaced is still being removed. ENOSPC: the space that copies on write may need. */
   create(ctx: Context, domain: number, name: string): Promise<number>
   /** Oldest first. */
   list(ctx: Context, domain: number): Promise<readonly SnapshotInfo[]>
@@ -29,6 +34,10 @@ export interface Snapshots {
   remove(ctx: Context, domain: number, name: string): Promise<void>
   /** A volume becomes what a snapshot shows. ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots, and they are not to be removed). */
   rollBack(ctx: Context, domain: number, name: string, younger: Younger): Promise<void>
+  /** The root tree, or a subvolume, becomes what a snapshot shows, at once; what it replaces is removed in the background. ENOENT, EBUSY (subvolumes are in it), E2BIG (its root has too many names). */
+  rollBackTree(ctx: Context, domain: number, name: string): Promise<TreeRolledBack>
+  /** What rollbacks replaced is gone when this resolves: until then a comparison with what there is now may find it. EBUSY: it takes long. */
+  replacedGone(ctx: Context, domain: number): Promise<void>
   /** A directory that is a domain of its own, new or in the place of an empty one. As mkdir; ENOTEMPTY, EBUSY. */
   makeSubvolume(ctx: Context, parent: number, name: string): Promise<MadeSubvolume>
   /** A subvolume whose root is a clone of what a snapshot shows. ENOENT (no such snapshot), EEXIST, and as mkdir. */
@@ -51,11 +60,16 @@ export interface SnapshotParts {
   readonly clock: Clock
   /** Resolves when the pool says durably that it has epochs: before the first snapshot or subvolume. */
   needEpochs(): Promise<void>
+  /** The same of rollbacks of trees. */
+  needRollbacks(): Promise<void>
+  /** An inode lost its last name: it is to be reclaimed. */
+  removed(ino: number): void
 }
 
 export function openSnapshots(parts: SnapshotParts): Snapshots {
   const { engine, tree, data, clock } = parts
   const sweeper = startSweeper(parts)
+  const remover = startRemover(parts)
   const opOf = (ctx: Context): Op => {
     const now = { sec: 0, nsec: 0 }
     clock.realtime(now)
@@ -64,6 +78,7 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
   return {
     async create(ctx, domain, name) {
       await parts.needEpochs()
+      await replacedGone(ctx, domain)
       const op = opOf(ctx)
       const epoch = await data.quiesce(ctx, () => engine.transact(ctx, (tx) => tree.snapshot(tx, op, domain, name)))
       await engine.sync(ctx)
@@ -82,6 +97,15 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       await rollBack(parts, ctx, domain, name, younger)
       sweeper.wake()
     },
+    async rollBackTree(ctx, domain, name) {
+      await parts.needRollbacks()
+      const op = opOf(ctx)
+      const done = await data.quiesce(ctx, () => engine.transact(ctx, async (tx) => tree.rollBackTree(tx, op, { domain, snapshot: name, ino: await tree.takeInodeNumbers(tx, 1) })))
+      await engine.sync(ctx)
+      remover.wake()
+      return done
+    },
+    replacedGone,
     async makeSubvolume(ctx, parent, name) {
       await parts.needEpochs()
       const op = opOf(ctx)
@@ -96,7 +120,7 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       return made
     },
     async removeSubvolume(ctx, parent, name) {
-      for (;;) {
+      for (const untilMs = clock.monotonicMs() + GONE_MS; ;) {
         try {
           const op = opOf(ctx)
           const left = await engine.transact(ctx, (tx) => tree.removeSubvolume(tx, op, parent, name))
@@ -104,14 +128,35 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
           return left
         } catch (e) {
           if (!(e instanceof PosixError && e.code === 'EAGAIN')) throw e
+          if (clock.monotonicMs() > untilMs) throw new PosixError('ETXTBSY') // somebody has a file open that was in it before a rollback
+          await clock.sleep(LOOK_MS)
+          await remover.settle()
           sweeper.wake()
           await sweeper.settle()
         }
       }
     },
     recover: (ctx) => goOnRollingBack(parts, ctx),
-    start: () => sweeper.wake(),
-    settle: () => sweeper.settle(),
-    stop: () => sweeper.stop()
+    start() {
+      sweeper.wake()
+      remover.wake()
+    },
+    async settle() {
+      await remover.settle()
+      sweeper.wake() // what was removed may have been the last that needed a view
+      await sweeper.settle()
+    },
+    async stop() {
+      await remover.stop()
+      await sweeper.stop()
+    }
   }
+
+  /** No snapshot shows what was replaced, and none holds it. */
+  async function replacedGone(ctx: Context, domain: number): Promise<void> {
+    for (const untilMs = clock.monotonicMs() + GONE_MS; (await tree.replaced(engine.reader(ctx), domain)).length > 0; await clock.sleep(LOOK_MS)) {
+      if (clock.monotonicMs() > untilMs) throw new PosixError('EBUSY')
+    }
+  }
+
 }

@@ -11,7 +11,7 @@ import { backgroundContext, CancelSource, errnoOf } from '../sys/index.js'
 import type { Clock } from '../sys/index.js'
 import type { Engine, Key } from '../engine/index.js'
 import type { Data } from '../data/index.js'
-import type { Tree } from '../meta/index.js'
+import type { ReadThrough, Tree } from '../meta/index.js'
 
 const LOOK_ROWS = 256
 const DROP_ROWS = 64
@@ -63,11 +63,34 @@ export function startSweeper(parts: { readonly engine: Engine; readonly tree: Tr
     })
   }
 
+  /** Views that domains hold of themselves, since they were rolled back, and that nothing reads through to any more. Answers whether there was one. */
+  async function release(): Promise<boolean> {
+    const own = (await tree.holds(engine.reader(ctx))).filter(({ origin, clone }) => origin === clone)
+    if (own.length === 0) return false
+    const epochs = new Map<number, number>()
+    for (const { origin } of own) epochs.set(origin, (await tree.domain(engine.reader(ctx), origin))?.epoch ?? 0)
+    const needed = new Set<string>()
+    beganMs = clock.monotonicMs()
+    for (let behind: Key | undefined = ''; behind !== undefined && !stopped.cancelled;) {
+      const found: ReadThrough = await tree.readThrough(engine.reader(ctx), behind, LOOK_ROWS)
+      for (const { domain, epoch } of found.views) needed.add(`${domain}@${epoch}`)
+      behind = found.behind
+      await breathe()
+    }
+    let released = false
+    for (const { origin, epoch } of own) {
+      if (stopped.cancelled || needed.has(`${origin}@${epoch}`)) continue
+      if (await engine.transact(ctx, (tx) => tree.releaseOwn(tx, origin, epoch, epochs.get(origin)!))) released = true
+    }
+    return released
+  }
+
   async function work(): Promise<void> {
     while (isWanted && !stopped.cancelled) {
       isWanted = false
       try {
         await pass()
+        if (await release()) isWanted = true // what it held is to be given back
       } catch (e) {
         errnoOf(e) // a mistake of ours is told; a pool that fails says so to those who ask, and the mark stays
         await clock.sleep(AGAIN_MS, stopped)

@@ -8,7 +8,7 @@ import { decodeChange, encodeChange, KINDS } from '../../src/meta/events.js'
 import { halfSipHash, nameHash } from '../../src/meta/hash.js'
 import { decodeInode, encodeInode } from '../../src/meta/inode.js'
 import type { StoredInode } from '../../src/meta/inode.js'
-import { clonedKey, dentryKey, directoryKey, domainKey, firstNumber, holdKey, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, rollbackKey, secondNumber, snapshotKey, sweepKey, unfoundKey, thirdNumber, volumeKey, xattrKey, isTrashedName, trashIno, trashKey, trashNameKey, trashSumsDomain, trashSumsKey, trashTime } from '../../src/meta/keys.js'
+import { clonedKey, dentryKey, directoryKey, domainKey, firstNumber, holdKey, inodeKey, linkKey, nameBehind, orphanKey, placeHigh, placeLow, replacedKey, rollbackKey, secondNumber, snapshotKey, sweepKey, unfoundKey, thirdNumber, volumeKey, xattrKey, isTrashedName, trashIno, trashKey, trashNameKey, trashSumsDomain, trashSumsKey, trashTime } from '../../src/meta/keys.js'
 import { decodeCloned, decodeDentry, decodeNextIno, decodeRollback, decodeSnapshot, decodeSweep, decodeUnfound, decodeVolume, domainOfRow, encodeCloned, encodeDentry, encodeDomain, encodeHold, encodeLink, encodeNextIno, encodeOrphan, encodeRollback, encodeSnapshot, encodeSweep, encodeUnfound, encodeVolume, encodeXattr, linkName, orphanKind, UNNAMED, xattrValue, decodeRemoved, encodeRemoved } from '../../src/meta/rows.js'
 import { expectErrno } from './pools.js'
 
@@ -36,7 +36,9 @@ describe('keys', () => {
     assert.equal(keyHex(rollbackKey(3)), '550000000000000003')
     assert.equal(keyHex(holdKey(3, 0x102, 5)), '4b000000000000000300000000000001020000000000000005')
     assert.equal(thirdNumber(holdKey(3, 4, 5)), 5)
-    assert.equal(keyHex(clonedKey(5, 0x123456789)), '4600000000000000050000000123456789')
+    assert.equal(keyHex(clonedKey(5, 0x123456789, 1)), '4600000000000000050000000123456789')
+    assert.equal(keyHex(clonedKey(5, 0x123456789, 0x203)), '4600000000000000050000000123456789' + '01' + '0000000000000203')
+    assert.equal(keyHex(replacedKey(5, 0x123456789)), '5900000000000000050000000123456789')
     assert.equal(keyHex(unfoundKey(0x123456789)), '4a0000000123456789')
     const removed = trashKey(2, { sec: 0x65, nsec: 0x0708 }, 9)
     assert.equal(keyHex(removed), '51' + '0000000000000002' + '0000000000000065' + '00000708' + '0000000000000009')

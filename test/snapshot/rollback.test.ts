@@ -13,7 +13,7 @@ import { bytesOf, historyRows, makeRig, MIB } from './rig.js'
 const UNIT = 4096
 const refusedAs = (reason: string) => (e: unknown): boolean => e instanceof Refusal && e.reason === reason && /[.:] .+\.$/.test(e.message)
 
-test('younger snapshots are removed only when told; a volume in use and a folder are refused', { timeout: 60_000 }, async () => {
+test('younger snapshots are removed only when told; a volume in use is refused', { timeout: 60_000 }, async () => {
   const rig = await makeRig(5)
   const { pool } = rig.now
   await pool.volumes.create('v', MIB)
@@ -26,18 +26,15 @@ test('younger snapshots are removed only when told; a volume in use and a folder
   volume.close()
   await assert.rejects(pool.snapshots.rollBack('v@x', 'refuse'), refusedAs('missing'))
   await assert.rejects(pool.snapshots.rollBack('v@a', 'refuse'), refusedAs('exists'))
-  await pool.snapshots.create('/@t')
-  await assert.rejects(pool.snapshots.rollBack('/@t', 'refuse'), refusedAs('usage'))
   const back = pool.snapshots.rollBack('v@a', 'remove')
   await assert.rejects(pool.snapshots.rollBack('v@a', 'remove'), refusedAs('in-use'))
-  assert.deepEqual(await back, { removed: ['b'] })
+  assert.deepEqual(await back, { removed: ['b'], touched: undefined })
   assert.deepEqual((await pool.snapshots.list('v')).map((s) => s.name), ['a'])
   assert.ok((await bytesOf(rig.now, 'v')).equals(Buffer.concat([Buffer.alloc(9000, 1), Buffer.alloc(MIB - 9000)])))
   await pool.snapshots.settle()
   assert.equal(await historyRows(rig.now), 1) // the inode's
   await rig.check()
   await rig.now.pool.snapshots.remove('v@a')
-  await rig.now.pool.snapshots.remove('/@t')
   await rig.now.pool.volumes.remove('v')
   await rig.now.settleOrphans()
   await rig.now.pool.snapshots.settle()

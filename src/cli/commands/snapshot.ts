@@ -1,4 +1,4 @@
-/** `ogee snapshot`: takes, lists and removes snapshots of the tree, of subvolumes and volumes, and rolls volumes back, while the pool is mounted or not. */
+/** `ogee snapshot`: takes, lists and removes snapshots of the tree, of subvolumes and volumes, and rolls these back, while the pool is mounted or not. */
 import Table from 'cli-table3'
 import type { Command } from 'commander'
 import type { DiffLine, SnapshotLine } from '../../pool/index.js'
@@ -29,9 +29,10 @@ export const addSnapshot = (program: Command): void => {
   group.command('diff').argument('<POOL|DIR>', POOL).argument('<A>', 'a snapshot, or a path or volume as it is now').argument('<B>', 'another of the same')
     .summary('show what changed from A to B').description('Shows what changed from A to B: paths (+ added, - removed, > renamed, ~ modified), or the ranges of a volume.\nWhat is compared with how it is now may change meanwhile.')
     .option('--json', 'print JSON, a line for each change').action(diff)
-  group.command('rollback').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT>', 'VOLUME@NAME')
-    .summary('a volume becomes what a snapshot shows; what was written since then is lost')
-    .option('--force', 'also if there are younger snapshots: they are removed').option('--json', 'print JSON').action(rollback)
+  group.command('rollback').argument('<POOL|DIR>', POOL).argument('<SNAPSHOT>', SNAPSHOT)
+    .summary('a volume or a tree becomes what a snapshot shows; what was written since then is lost')
+    .description('A tree (/@NAME, /path@NAME) becomes what the snapshot shows at once; other snapshots stay as they are. What was there is removed in the\nbackground: take a snapshot first to keep it. Open files and programs that are in it go on with what was there.\nOf a volume younger snapshots are in the way, and nobody may have it open.')
+    .option('--force', 'of a volume, also if there are younger snapshots: they are removed').option('--json', 'print JSON').action(rollback)
 }
 
 async function rollback(path: string, snapshot: string, flags: Flags): Promise<void> {

@@ -46,6 +46,8 @@ export interface Door {
   isHeldBetween(from: number, to: number): boolean
   /** A name in a folder changed without the kernel: it forgets the name, and what it knows of the folder. */
   changed(parent: number, name: string): Promise<void>
+  /** All that was in a folder is something else, and the folder's own attributes are. */
+  exchanged(folder: number, names: readonly string[]): Promise<void>
   /** The kernel forgets an inode's attributes and bytes. */
   changedInode(ino: number): Promise<void>
   requests(): number
@@ -104,6 +106,10 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
     async changed(parent, name) { // what it answers matters to nobody: mostly that it knew nothing
       await connection.notifier.invalEntry(parent, name, 'drop')
       await connection.notifier.invalInode(parent, 0, 0)
+    },
+    async exchanged(folder, names) {
+      for (const name of names) await connection.notifier.invalEntry(folder, name, 'drop')
+      await connection.notifier.invalInode(folder, 0, 0)
     },
     async changedInode(ino) {
       await connection.notifier.invalInode(ino, 0, 0)

@@ -13,6 +13,7 @@ export function noDoor(clock: Clock, mode: MountOptions['latency']): Door {
     isHeld: () => false,
     isHeldBetween: () => false,
     changed: () => Promise.resolve(),
+    exchanged: () => Promise.resolve(),
     changedInode: async () => undefined,
     requests: () => 0,
     latency: () => ({ mode: hold.mode, inForce: hold.inForce, spinUs: 0, spunMs: 0, sleeps: 0 }),

@@ -17,7 +17,8 @@ export const snapshotCalls = ({ snapshots, subvolumes, clones }: Pool, door: Doo
     return { removed: true }
   },
   async 'snapshot/rollback'(query) {
-    const { removed } = await snapshots.rollBack(query.get('of') ?? '', query.get('younger') === 'remove' ? 'remove' : 'refuse')
+    const { removed, touched } = await snapshots.rollBack(query.get('of') ?? '', query.get('younger') === 'remove' ? 'remove' : 'refuse')
+    if (touched !== undefined) await door.exchanged(touched.folder, touched.names)
     return { removed: [...removed] }
   },
   async 'subvolume/create'(query) {
