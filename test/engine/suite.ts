@@ -119,6 +119,8 @@ export const cases: readonly EngineCase[] = [
     body: async (tx) => { if ((await tx.counters('ca')) === undefined) tx.createCounters('ca', [5]); else tx.addCounters('ca', [5]) }, after: { ca: [6] } },
   { title: 'counters are deleted only when slot 0 is 0', before: (tx) => tx.createCounters('ca', [0, 3]), race: (tx) => tx.addCounters('ca', [1]), runs: 2, throws: 'ENOTEMPTY',
     body: async (tx) => { if ((await tx.counters('ca'))![0] !== 0) throw new PosixError('ENOTEMPTY'); tx.deleteCounters('ca') }, after: { ca: [1, 3] } },
+  { title: 'a guard of slot 0 makes the body run again when somebody else added to it', before: (tx) => tx.createCounters('ca', [1, 3]), race: (tx) => tx.addCounters('ca', [1]), runs: 2,
+    body: async (tx) => { const n = (await tx.counters('ca'))![0]; tx.addCounters('ca', [-n]); tx.guardExactly('ca', 0) }, after: { ca: [0, 3] } },
   { title: 'the deltas of the body count before its delete', before: (tx) => tx.createCounters('ca', [1]), body: (tx) => { tx.addCounters('ca', [-1]); tx.deleteCounters('ca') }, after: {} },
   { title: 'a body that relies on what is not there ends with EIO, not never', body: (tx) => tx.guard('ca'), throws: 'EIO', after: {} },
   { title: 'counters that a body makes and deletes were never there', body: (tx) => { tx.createCounters('ca', [0]); tx.deleteCounters('ca') }, after: {} },
