@@ -59,7 +59,7 @@ export const daemonWorks: readonly Work[] = [
         await tools.run('mkdir', `${dir}/d${n}`)
         await tools.load('names', 'create4k', `${dir}/d${n}`, per)
       }
-      await tools.run('bash', '-c', `ls -lR ${dir} > /dev/null && cat ${dir}/d*/n1* > /dev/null`)
+      await tools.run('bash', '-c', `ls -lR ${dir} > /dev/null && find ${dir} -name 'n1*' -exec cat {} + > /dev/null`)
       return { value: tools.anonMib(place), ops: many(tools) }
     },
   },
