@@ -33,7 +33,7 @@ import type { Steps } from './steps.js'
 import { demandVisited } from './unvisited.js'
 import { addUsage, chargedBytes, domainOf, inodeNow, inodeOf, isHome, placeOf, putInode, updateInode } from './write.js'
 
-/** In one transaction: some 600 bytes of the log each. */
+/** In one transaction: estimated at 600 bytes of the log each. */
 export const ROOT_ENTRIES_MAX = 8192
 const PAGE_ROWS = 256
 const LAST = 2 ** 53 - 1

@@ -36,7 +36,7 @@ const REST_MS = 2
 const LOG_BYTES = 1024 * 1024
 const FLUSH_BYTES = 128 * 1024 // small files go to the store every now and then
 const MEMORY = '/dev/shm'
-const ROOM_BYTES = 256 * 1024 * 1024 // it takes 40 MiB, for a second
+const ROOM_BYTES = 256 * 1024 * 1024 // it takes some 40 MiB, for a second
 
 export function startWarming(options: WarmingOptions): Warming {
   let stopped = false
