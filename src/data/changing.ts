@@ -88,6 +88,7 @@ export async function whileQuiet<T>(floor: Floor, fn: () => Promise<T>): Promise
     if (gate.inside > 0) await new Promise<void>((resolve) => (gate.emptied = resolve))
     return await fn()
   } finally {
+    gate.closings++
     for (const file of floor.files.values()) file.ref = undefined
     gate.emptied = () => undefined
     gate.closed = undefined
@@ -154,6 +155,7 @@ export class Change {
   private readonly base: FileMap
   private editor: Editor | undefined = undefined
   private ref: FileRef | undefined = undefined
+  private closings = 0
   private loggedMore = 0
   private looseMore = 0
   private tentativeRow: boolean
@@ -174,6 +176,7 @@ export class Change {
   readonly body = (tx: Tx, now: FileRef, before: Content): MaybePromise<ContentAfter> => {
     const { floor, file, base, planned: { ref: expected, pieces } } = this
     this.ref = now
+    this.closings = floor.gate.closings
     if (expected !== undefined && (expected.newestSnapshot !== now.newestSnapshot || expected.epoch !== now.epoch)) throw new Moved()
     const e = (this.editor = editMap(base, file.ino, now.epoch, now.newestSnapshot))
     const next = this.edit(e, tx, now, before)
@@ -214,7 +217,7 @@ export class Change {
     if (floor.pasts.size > 0) floor.pasts.delete(file.ino)
     if (CHECKS) assert(editor.map.pends.filter((p) => p.bytes === undefined).length === file.tentatives + editor.tentativesMore(), 'tentative ranges are counted')
     file.inflight = undefined
-    file.ref = ref
+    file.ref = this.refNow()
     file.looseUnder = ref!.newestSnapshot
     noteLength(floor, file, file.content?.sizeBytes ?? 0, content.sizeBytes)
     file.content = content
@@ -254,7 +257,12 @@ export class Change {
   /** It did not yet. */
   withdraw(): void {
     this.file.inflight = undefined
-    if (this.ref !== undefined) this.file.ref = this.ref
+    if (this.ref !== undefined) this.file.ref = this.refNow()
+  }
+
+  /** What the body found; a commit that is heard of after a snapshot that came behind it tells nothing of epochs. */
+  private refNow(): FileRef | undefined {
+    return this.closings === this.floor.gate.closings ? this.ref : undefined
   }
 
   /** In a transaction of its own. */

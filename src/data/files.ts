@@ -127,7 +127,7 @@ export interface Floor {
   /** Wakes the flush: there is work, or more than there should be. */
   onWork: () => void
   /** Writes in place under way: a snapshot waits for them, and they for it. */
-  readonly gate: { inside: number; closed: Promise<void> | undefined; emptied: () => void }
+  readonly gate: { inside: number; closed: Promise<void> | undefined; emptied: () => void; closings: number }
   /** Files that become what they were (restoring.ts), until when; those of which rows move now; and how often some did. */
   readonly restoring: Map<number, Promise<void>>
   readonly stepping: Map<number, Promise<void>>
@@ -139,7 +139,7 @@ export interface Floor {
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, changeContents: ChangeContents, readContent: ReadContent): Floor {
   return {
     engine, store, clock, changeContent, changeContents, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), compose: (own) => Promise.resolve(own), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
-    stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined }, restoring: new Map(), stepping: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
+    stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined, closings: 0 }, restoring: new Map(), stepping: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
 
@@ -341,14 +341,17 @@ export function lend(floor: Floor, file: File, bytes: number): void {
 export async function refOf(floor: Floor, ctx: Context, file: File): Promise<FileRef> {
   if (file.ref !== undefined) return file.ref
   const asked = new Error('asked only')
+  const { closings } = floor.gate
+  let found: FileRef | undefined
   await floor.changeContent(ctx, file.ino, NO_TOUCH, (_tx, ref) => {
-    file.ref = ref
+    found = ref
     throw asked
   }).catch((e: unknown) => {
     if (e !== asked) throw e
   })
-  assert(file.ref !== undefined, 'a body ran')
-  return file.ref
+  assert(found !== undefined, 'a body ran')
+  if (closings === floor.gate.closings) file.ref = found
+  return found
 }
 
 // ------------------------------------------------------------------------------------------------- reads under way

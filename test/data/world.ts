@@ -53,6 +53,8 @@ export interface World {
   durable: number
   /** Transactions so far, tries included. */
   bodies: number
+  /** The next commit is heard of when this resolves. */
+  late: Promise<void> | undefined
   /** Transactions fail when their bodies ran. */
   isFailing: boolean
   /** The daemon's. */
@@ -103,6 +105,9 @@ function openEngine(w: World, options: WorldOptions, recovery?: Partial<Engine['
         return answer instanceof Promise ? answer.then(ended) : ended(answer)
       }, request)
       if (calls.length > 0) journal.push(calls)
+      const { late } = w
+      w.late = undefined
+      await late
       return life.isOver ? never() : result
     },
     committedSeq: () => w.journal.length,
