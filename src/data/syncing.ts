@@ -119,7 +119,11 @@ export async function syncFile(floor: Floor, ctx: Context, file: File): Promise<
   await confirm(floor, ctx, file, upTo, sizeBytes)
 }
 
+/** Before the first sync of a daemon: what one that died wrote in place is in the page cache, and nobody knows where. */
+const hasInherited = ({ syncedStamp, engine }: Floor): boolean => syncedStamp === 0 && !engine.recovery.clean
+
 export async function sync(floor: Floor, ctx: Context, ino: number): Promise<void> {
+  if (hasInherited(floor)) await syncStore(floor, ctx)
   const file = floor.files.get(ino)
   if (file === undefined) return floor.engine.sync(ctx)
   file.fsynced = true
@@ -132,6 +136,7 @@ export async function sync(floor: Floor, ctx: Context, ino: number): Promise<voi
 }
 
 export async function syncAll(floor: Floor, ctx: Context): Promise<void> {
+  if (hasInherited(floor)) await syncStore(floor, ctx)
   await settleAll(floor)
   await syncMany(floor, ctx, [...floor.dirty])
   await floor.engine.sync(ctx)

@@ -91,4 +91,9 @@ test('a volume after power cuts', { timeout: 300_000 }, () =>
         await assertSound(w)
       }
     }
-  }), { numRuns: 25 }))
+  }), {
+    numRuns: 25,
+    examples: [[[ // written in place, by a daemon that died
+      { op: 'write', from: 0, length: 1, aligned: false }, { op: 'write', from: 8, length: 1, aligned: false }, { op: 'wait', halfSeconds: 6 }, { op: 'fill', stride: 3 }, { op: 'die' }
+    ], 1]]
+  }))
