@@ -348,6 +348,7 @@ class EditedMap implements Editor {
 
   /** Cuts [from, to) out of a list; what is left of ranges at its ends stays. Answers the pieces cut out. */
   private cut<R extends Extent | Pending>(list: readonly R[], own: () => R[], rows: Rows<R>, part: (r: R, from: number, to: number) => R, from: number, to: number): R[] {
+    if (from >= to) return [] // nothing of it would be a part of no bytes, and its row that of what is cut off there
     const first = firstBehind(list, from)
     let last = first
     while (last < list.length && list[last].off < to) last++

@@ -93,8 +93,10 @@ async function bringBack(floor: Floor, ctx: Context, file: File, view: View, kin
       for (const row of shown) {
         const past = decodePast(row)
         tx.delete(row.key)
-        if (kind === PENDING_KIND) editor.putBack(decodePending(past.key, past.bytes))
-        else editor.putExtent(decodeExtent(past.key, past.bytes))
+        if (kind === PENDING_KIND) {
+          const pending = decodePending(past.key, past.bytes)
+          if (pending.len > 0) editor.putBack(pending) // earlier versions left rows of no bytes in history
+        } else editor.putExtent(decodeExtent(past.key, past.bytes))
       }
       return { sizeBytes: before.sizeBytes, inline: undefined }
     })
