@@ -405,3 +405,6 @@ export async function syncStore(floor: Floor, ctx: Context): Promise<void> {
   await floor.store.sync(ctx)
   floor.syncedStamp = Math.max(floor.syncedStamp, at)
 }
+
+/** Before the first sync of a daemon: what one that died wrote in place is in the page cache, and nobody knows where. */
+export const hasInherited = ({ syncedStamp, engine }: Floor): boolean => syncedStamp === 0 && !engine.recovery.clean

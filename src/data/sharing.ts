@@ -22,7 +22,7 @@ import { ceilUnit, firstBehind, floorUnit } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
 import { beginRead, endRead, fileOf, loaded, withLock } from './files.js'
 import type { File, Floor } from './files.js'
-import { flush, syncStore } from './flushing.js'
+import { flush, hasInherited, syncStore } from './flushing.js'
 import { decodePast, encodePast, historyKey } from './history.js'
 import { read, seen } from './reading.js'
 import { decodeExtent, encodeExtent, extentKey } from './rows.js'
@@ -115,7 +115,7 @@ function pendingIn({ pends }: FileMap, from: number, to: number): number {
 async function settle(floor: Floor, ctx: Context, ino: number, from: number, to: number, wish: CopyWish): Promise<void> {
   const file = fileOf(floor, ino)
   await loaded(floor, file)
-  if (floor.syncedStamp === 0) await syncStore(floor, ctx) // what a daemon that died wrote in place, nobody knows where
+  if (hasInherited(floor)) await syncStore(floor, ctx)
   const unsettled = hasUnsyncedPlaces(floor, file) ? to - from : pendingIn(file.map, from, to)
   if (unsettled === 0 || (wish === 'cheapest' && unsettled < SYNC_LEAST_BYTES)) return
   for (let isMore = true; isMore;) isMore = await flush(floor, { ctx, ready: false }, [file])

@@ -17,7 +17,7 @@ import { Change, commit, commitTogether, TOGETHER_FILES } from './changing.js'
 import { NO_TOUCH } from './data.js'
 import { BACKGROUND, fileOf, loaded, needsWork, tryLock, unlock, withLock } from './files.js'
 import type { File, Floor } from './files.js'
-import { flush, syncStore } from './flushing.js'
+import { flush, hasInherited, syncStore } from './flushing.js'
 import type { Pass } from './flushing.js'
 import { inoOf, PENDING_KIND, rowsFrom, TENTATIVE_KIND } from './rows.js'
 import { cutBehind } from './shaping.js'
@@ -118,9 +118,6 @@ export async function syncFile(floor: Floor, ctx: Context, file: File): Promise<
   if (upTo > floor.syncedStamp) await syncStore(floor, ctx)
   await confirm(floor, ctx, file, upTo, sizeBytes)
 }
-
-/** Before the first sync of a daemon: what one that died wrote in place is in the page cache, and nobody knows where. */
-const hasInherited = ({ syncedStamp, engine }: Floor): boolean => syncedStamp === 0 && !engine.recovery.clean
 
 export async function sync(floor: Floor, ctx: Context, ino: number): Promise<void> {
   if (hasInherited(floor)) await syncStore(floor, ctx)
