@@ -54,7 +54,7 @@ export async function open(folder: string, clock: Clock, random: Random, seams: 
 export const openStill = (folder: string, clock: ManualClock, random: Random, seams: Seams): Promise<OpenedPool> => moving(clock, 0, open(folder, clock, random, seams))
 
 /** Time goes on in steps until something is done. */
-async function moving<T>(clock: ManualClock, stepMs: number, work: Promise<T>): Promise<T> {
+export async function moving<T>(clock: ManualClock, stepMs: number, work: Promise<T>): Promise<T> {
   let isDone = false
   const watched = work.finally(() => (isDone = true))
   watched.catch(() => undefined) // awaited below

@@ -7,7 +7,7 @@ import type { Client } from './clients.js'
 import { historyFrom, makeHistory } from './history.js'
 import type { History } from './history.js'
 import { makeCutter } from './journal.js'
-import { cutAndJudge, fateOf, imageOf, judged, makePool, makeTried, newFolder, openStill, quiet } from './machine.js'
+import { cutAndJudge, fateOf, imageOf, judged, makePool, makeTried, moving, newFolder, openStill, quiet } from './machine.js'
 import type { OpenedPool, Tried } from './machine.js'
 import { isSeeded, isWhole, simulate } from './simulated.js'
 import type { Simulation } from './simulated.js'
@@ -72,7 +72,7 @@ export async function runSimulated(options: RunOptions): Promise<Ran> {
   await work(machine, options.operations)
   const { sim, opened } = machine
   sim.direct(true)
-  await opened.pool.close()
+  await moving(machine.clock, 0, opened.pool.close())
   const hash = createHash('sha256')
   for (const event of sim.events.filter(isSeeded)) hash.update(event.kind === 'write' ? event.bytes : JSON.stringify(event))
   return { ...machine, digest: hash.digest('hex') }
