@@ -62,7 +62,7 @@ export async function startSimulated({ seed, from }: Pick<RunOptions, 'seed' | '
   await quiet(clock, opened.engine)
   const { wrong, found } = await judged(opened, clock, from.before, from.moment, from.tried)
   // after a power cut what is there is there for good; after a death some of it is in the page cache only
-  if (from.moment.kind === 'death') await opened.pool.sync()
+  if (from.moment.kind === 'death') await moving(clock, 0, opened.pool.sync())
   return { sim, random, clock, opened, history: historyFrom(found, from.generation), firstEvent: from.moment.kind === 'death' ? sim.events.length : begun, wrong }
 }
 
