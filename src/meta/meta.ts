@@ -217,6 +217,8 @@ export interface Tree {
   isRollingBack(r: Reader, domain: number): MaybePromise<boolean>
   rollbackDone(tx: Tx, domain: number): void
   sweepsWanted(r: Reader): MaybePromise<readonly Sweep[]>
+  /** The removal that left the mark is durable. */
+  sweepBegun(tx: Tx, sweep: Sweep): MaybePromise<void>
   sweepDone(tx: Tx, sweep: Sweep): MaybePromise<void>
   /** Of the next `limit` rows of history those that no snapshot needs. Once needless, always needless. */
   needlessHistory(r: Reader, behind: Key, limit: number): MaybePromise<Needless>

@@ -231,6 +231,6 @@ export function* readThrough(r: Reader, behind: Key, limit: number): Steps<ReadT
 export function* releaseOwn(tx: Tx, domain: number, epoch: number, at: number): Steps<boolean> {
   const row = yield* domainAt(tx, domain)
   if (row?.epoch !== at || (yield* wait(tx.get(holdKey(domain, epoch, domain)))) === undefined) return false
-  yield* release(tx, { origin: domain, epoch, clone: domain }, yield* holdsOn(tx, domain))
+  yield* release(tx, { origin: domain, epoch, clone: domain })
   return true
 }

@@ -6,6 +6,8 @@
  *     nobody needs, nobody will need again.
  *   - Removing one is a row less and a mark (W, domain): rows of history that nobody needs any more are to be found and removed.
  *   - An epoch that a clone holds (holds.ts) is as good as a snapshot without a name.
+ *   - `newestSnapshot` falls in a transaction of its own, when the removal (or the release of a hold) is durable: until then a power cut may bring
+ *     back who shows the old bytes, and nobody writes over them in place.
  */
 import type { KeyedRow, Reader, Tx } from '../engine/index.js'
 import { decodeOrigin, decodePast, HISTORY_KIND, NOW, originKey } from '../data/index.js'
@@ -58,10 +60,8 @@ export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<num
   if (row === undefined) throw fail('ENOENT')
   if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
   const gone = decodeSnapshot(row.bytes).epoch
-  const others = (yield* snapshotsOf(tx, domain)).filter((s) => s.epoch !== gone)
   tx.delete(key)
-  const held = yield* heldEpochs(tx, domain)
-  tx.put(domainKey(domain), encodeDomain({ ...at, newestSnapshot: Math.max(others.at(-1)?.epoch ?? 0, held.at(-1) ?? 0) }))
+  tx.put(domainKey(domain), encodeDomain(at))
   tx.put(sweepKey(domain), encodeSweep(gone))
   tx.change(encodeChange({ kind: 'unsnapshot', ino: at.root, name }))
   yield* settleHolds(tx, domain)
@@ -72,18 +72,15 @@ export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<num
 export function* releaseHolds(tx: Tx, clone: number): Steps<boolean> {
   const all = yield* holdsOn(tx)
   const gone = all.filter((h) => h.clone === clone)
-  for (const hold of gone) yield* release(tx, hold, all.filter((h) => h.clone !== clone))
+  for (const hold of gone) yield* release(tx, hold)
   return gone.length > 0
 }
 
-/** `all`: holds, of that origin at least. */
-export function* release(tx: Tx, { origin, epoch, clone }: Hold, all: readonly Hold[]): Steps<void> {
+export function* release(tx: Tx, { origin, epoch, clone }: Hold): Steps<void> {
   tx.delete(holdKey(origin, epoch, clone))
   const at = yield* domainAt(tx, origin)
   if (at === undefined) return
-  const held = all.filter((h) => h.origin === origin && !(h.clone === clone && h.epoch === epoch)).map((h) => h.epoch)
-  const named = (yield* snapshotsOf(tx, origin)).map((s) => s.epoch)
-  tx.put(domainKey(origin), encodeDomain({ ...at, newestSnapshot: Math.max(0, ...held, ...named) }))
+  tx.put(domainKey(origin), encodeDomain(at))
   tx.put(sweepKey(origin), encodeSweep(RELEASED + clone)) // no other mark is this one
   yield* settleHolds(tx, origin)
 }
@@ -145,10 +142,23 @@ export function* sweepsWanted(r: Reader): Steps<readonly Sweep[]> {
   return rows.map(({ key, row }) => ({ domain: firstNumber(key), bytes: row.bytes }))
 }
 
+/** What the mark tells of is durable: what was shown by what is gone may be written over. Unless another one was removed meanwhile. */
+export function* sweepBegun(tx: Tx, sweep: Sweep): Steps<void> {
+  const at = yield* domainAt(tx, sweep.domain)
+  if (at === undefined || !(yield* isStill(tx, sweep))) return
+  const shown = [...(yield* snapshotsOf(tx, sweep.domain)).map((s) => s.epoch), ...(yield* heldEpochs(tx, sweep.domain))]
+  const newestSnapshot = Math.max(0, ...shown)
+  if (newestSnapshot < at.newestSnapshot) tx.put(domainKey(sweep.domain), encodeDomain({ ...at, newestSnapshot }))
+}
+
 /** Unless another snapshot was removed meanwhile. */
-export function* sweepDone(tx: Tx, { domain, bytes }: Sweep): Steps<void> {
+export function* sweepDone(tx: Tx, sweep: Sweep): Steps<void> {
+  if (yield* isStill(tx, sweep)) tx.delete(sweepKey(sweep.domain))
+}
+
+function* isStill(tx: Tx, { domain, bytes }: Sweep): Steps<boolean> {
   const row = yield* wait(tx.get(sweepKey(domain)))
-  if (row !== undefined && Buffer.compare(row.bytes, bytes) === 0) tx.delete(sweepKey(domain))
+  return row !== undefined && Buffer.compare(row.bytes, bytes) === 0
 }
 
 /** Some rows of history behind a key: those that nobody needs, and the key behind which to go on. */

@@ -21,7 +21,7 @@ import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNa
 import { rename } from './rename.js'
 import { dropReplaced, readThrough, releaseOwn, replacedIn, rollBackTree } from './replaced.js'
 import { isRollingBack, rollBack, rollbackDone, rollbacksWanted } from './rollback.js'
-import { allDomains, domainAt, needlessHistory, removeSnapshot, settleHolds, snapshot, snapshotNamed, snapshotsOf, sweepDone, sweepsWanted } from './snapshot.js'
+import { allDomains, domainAt, needlessHistory, removeSnapshot, settleHolds, snapshot, snapshotNamed, snapshotsOf, sweepBegun, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
 import { makeSubvolume, removeSubvolume } from './subvolumes.js'
 import { discard, removedIn, restore, setTrash, trashes } from './trash.js'
@@ -111,6 +111,7 @@ export function openTree(options: TreeOptions): Tree {
     isRollingBack: (r, domain) => run(isRollingBack(r, domain)),
     rollbackDone,
     sweepsWanted: (r) => run(sweepsWanted(r)),
+    sweepBegun: (tx, sweep) => run(sweepBegun(tx, sweep)),
     sweepDone: (tx, sweep) => run(sweepDone(tx, sweep)),
     needlessHistory: (r, behind, limit) => run(needlessHistory(r, behind, limit))
   }

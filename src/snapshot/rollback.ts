@@ -19,7 +19,11 @@ interface Parts {
 /** ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots). The caller keeps others out of the volume. */
 export async function rollBack(parts: Parts, ctx: Context, domain: number, name: string, younger: Younger): Promise<void> {
   const { engine, tree, data } = parts
-  const decided = await data.quiesce(ctx, () => engine.transact(ctx, (tx) => tree.rollBack(tx, domain, name, younger)))
+  const decided = await data.quiesce(ctx, async () => {
+    const decision = await engine.transact(ctx, (tx) => tree.rollBack(tx, domain, name, younger))
+    await engine.sync(ctx) // before a flush writes over what younger snapshots show
+    return decision
+  })
   await undo(parts, ctx, decided)
 }
 

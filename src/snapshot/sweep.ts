@@ -3,7 +3,8 @@
  * needs, some at a time.
  *   - Removal left a mark in the pool. The mark goes when a pass that began after it is through: whatever happens in between (the
  *     daemon's death, a power cut), the next opening begins the pass again.
- *   - Logged bytes are moved first: a flush may still put rows of old epochs into history, and after it none.
+ *   - A pass begins when the removal is durable, and lets what was shown be written over: not before, for a power cut might bring the snapshot back.
+ *   - Logged bytes are moved then: a flush may still put rows of old epochs into history, and after it none.
  * A pass looks at all of history, some 2 us a row, whichever snapshot was removed.
  */
 import type { Clock } from '../sys/index.js'
@@ -22,6 +23,10 @@ export function startSweeper(parts: { readonly engine: Engine; readonly tree: Tr
   async function pass({ ctx, isOver, begin, breathe }: Shift): Promise<void> {
     const marks = await tree.sweepsWanted(engine.reader(ctx))
     if (marks.length === 0) return
+    await engine.sync(ctx)
+    await engine.transact(ctx, async (tx) => {
+      for (const mark of marks) await tree.sweepBegun(tx, mark)
+    })
     await data.flush()
     begin()
     for (let behind: Key | undefined = ''; behind !== undefined && !isOver();) {
