@@ -2,6 +2,7 @@
  * Reads at a view: inodes, entries, links, xattrs. `now` costs one get per row; an epoch asks history where the current
  * value is younger. No promise when everything is in memory.
  *   - A chain of ties ends at the first absent row: a tombstone keeps it whole. That holds at every view.
+ *   - No view shows an inode without links as it is now: what shows it shows what it was. (A removed subvolume's own epochs are another domain's.)
  *   - What is returned is the cached object itself and is never mutated.
  */
 import { birthOf, NOW, pastAt } from '../data/index.js'
@@ -36,7 +37,7 @@ export function readInode(r: Reader, ino: number, view: number): MaybePromise<St
 
 function inodeAt(r: Reader, ino: number, row: Row | undefined, view: number): MaybePromise<StoredInode | undefined> {
   const inode = row === undefined ? undefined : inodeOfRow(ino, row)
-  if (view === NOW || (inode !== undefined && inode.birth <= view)) return inode === undefined ? undefined : complete(r, inode, view)
+  if (view === NOW || (inode !== undefined && inode.birth <= view && inode.nlink > 0)) return inode === undefined ? undefined : complete(r, inode, view)
   return after(pastAt(r, inodeKey(ino), view), (past) => {
     if (past === undefined) return undefined
     return complete(r, decodeInode(ino, past.bytes), view)

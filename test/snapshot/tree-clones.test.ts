@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rootContext as root, seededRandom } from '../../src/sys/index.js'
-import { historyRows, makeRig, nodeAt } from './rig.js'
+import { historyRows, makeRig, nodeAt, textOfPool } from './rig.js'
 
 const HOW = { killSuidgid: false, append: false }
 
@@ -37,5 +37,22 @@ test('a file that is open when its clone is removed reads on, and what it needs 
   await pool.snapshots.settle()
   assert.equal(await historyRows(rig.now), 0)
   assert.ok(rig.now.store.status().usedBytes <= used - bytes.length)
+  await rig.end()
+})
+
+test('a snapshot of the tree around a removed subvolume shows an empty folder, also while somebody has that open', async () => {
+  const rig = await makeRig(4)
+  const { vfs, pool } = rig.now
+  await pool.subvolumes.create('/sub')
+  await pool.snapshots.create('/@s')
+  const sub = await nodeAt(vfs, '/sub')
+  const { handle } = await vfs.opendir(root, sub)
+  await pool.subvolumes.remove('/sub')
+  const seen = await nodeAt(vfs, '/.snapshots/s/sub')
+  assert.equal((await vfs.lookup(root, seen, '..'))?.ino, await nodeAt(vfs, '/.snapshots/s'))
+  assert.deepEqual(await textOfPool(vfs, await nodeAt(vfs, '/.snapshots/s')), ['/sub/'])
+  await vfs.releasedir(root, sub, handle)
+  await rig.now.settleOrphans()
+  assert.deepEqual(await textOfPool(vfs, await nodeAt(vfs, '/.snapshots/s')), ['/sub/'])
   await rig.end()
 })
