@@ -110,3 +110,15 @@ export function rightHint({ exts, pends }: FileMap, off: number): number | undef
   const e = exts[firstBehind(exts, off)]
   return e !== undefined && e.off === off && e.kind === 'own' ? e.start : undefined
 }
+
+/** Room that is looked for where small pieces take the place of others in any order: they go there one after the other. */
+const TRAIL_BYTES = 1024 * 1024
+
+/** Where units go that take the place of others: behind those that did so last. What lies around the old ones is taken. */
+export const placeOver = (trail: number, lengthBytes: number): { readonly fileBytes: number; readonly leftHintBytes?: number } =>
+  trail < 0 ? { fileBytes: Math.max(TRAIL_BYTES, lengthBytes) } : { fileBytes: Math.max(TRAIL_BYTES, lengthBytes), leftHintBytes: trail }
+
+export function isOver({ exts }: FileMap, off: number): boolean {
+  const e = exts[firstBehind(exts, off)]
+  return e !== undefined && e.off <= off && !e.unwritten
+}

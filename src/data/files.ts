@@ -57,6 +57,8 @@ export interface File {
   /** monotonicMs of the oldest logged bytes, of the oldest bytes not synced; Infinity: none. */
   loggedSinceMs: number
   unsyncedSinceMs: number
+  /** Where the units end that took the place of others last: the next ones follow, wherever in the file they are. -1: nowhere. */
+  trail: number
   /** Stamp of the last write in place. */
   placeStamp: number
   /** The newest commit that made it longer, and the length that a power cut may take it back to if that is not durable. */
@@ -162,7 +164,7 @@ export function fileOf(floor: Floor, ino: number): File {
   if (file === undefined) {
     file = {
       ino, map: { exts: [], pends: [], origin: undefined }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
-      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, looseUnder: 0, miscounted: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
+      tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, looseUnder: 0, miscounted: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, trail: -1, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
     }
     floor.files.set(ino, file)
     floor.entries += FILE_ENTRIES

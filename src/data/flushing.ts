@@ -14,11 +14,11 @@ import type { MaybePromise } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
 import { Change, commitTogether, exclusively, Moved, refOf, TOGETHER_BYTES, TOGETHER_FILES, TOGETHER_RANGES } from './changing.js'
-import { NO_TOUCH } from './data.js'
+import { LOGGED_MAX_BYTES, NO_TOUCH } from './data.js'
 import type { FileRef } from './data.js'
 import { takesIn } from './extents.js'
 import type { Extent } from './extents.js'
-import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
+import { ceilUnit, firstBehind, floorUnit, leftHint, placeOver, rightHint } from './filemap.js'
 import type { FileMap, Pending } from './filemap.js'
 import { lend, tryLock, unlock, withLock } from './files.js'
 import type { File, Floor } from './files.js'
@@ -100,9 +100,10 @@ export function targetsOf({ exts }: FileMap, pends: readonly Pending[], newestSn
 function compose(floor: Floor, ctx: Context, target: Target, pends: readonly Pending[], into: Uint8Array, at: number): MaybePromise<void> {
   const { from, to, under } = target
   const over = (): void => eachPart(pends, from, to, (p, a, b) => into.set(b - a === p.len ? p.bytes! : p.bytes!.subarray(a - p.off, b - p.off), at + a - from))
-  if (under === undefined || under.unwritten || under.bytes !== undefined) {
-    if (!isWhole(pends, from, to)) into.fill(0, at, at + to - from)
-    if (under?.bytes !== undefined) into.set(under.bytes.subarray(from - under.off, to - under.off), at)
+  const isCovered = isWhole(pends, from, to)
+  if (isCovered || under === undefined || under.unwritten || under.bytes !== undefined) {
+    if (!isCovered) into.fill(0, at, at + to - from)
+    if (!isCovered && under?.bytes !== undefined) into.set(under.bytes.subarray(from - under.off, to - under.off), at)
   } else {
     const reading = floor.store.read(ctx, under.start + from - under.off, to - from, into, at)
     if (reading instanceof Promise) return reading.then(over)
@@ -111,8 +112,9 @@ function compose(floor: Floor, ctx: Context, target: Target, pends: readonly Pen
 }
 
 function isWhole(pends: readonly Pending[], from: number, to: number): boolean {
-  const p = pends[firstBehind(pends, from)]
-  return p !== undefined && p.off <= from && p.off + p.len >= to
+  let next = from
+  for (let i = firstBehind(pends, from); next < to && i < pends.length && pends[i].off <= next; i++) next = pends[i].off + pends[i].len
+  return next >= to
 }
 
 /**
@@ -196,15 +198,18 @@ async function plan(floor: Floor, pass: Pass, file: File, trail: Trail): Promise
       if (target.inPlace) target.pieces = [{ startBytes: under!.start + from - under!.off, lengthBytes: to - from }]
       else {
         const before = i > 0 && job.targets[i - 1].to === from ? job.targets[i - 1].pieces.at(-1) : undefined
+        const over = !isSmall && before === undefined && to - from <= LOGGED_MAX_BYTES && under !== undefined && !under.unwritten
         const left = before !== undefined ? before.startBytes + before.lengthBytes : leftHint(map, from) ?? (isSmall ? trail.next : undefined)
         job.lent += to - from
         lend(floor, file, to - from)
         const answer = floor.store.allocate(ctx, {
-          lengthBytes: to - from, area: isSmall ? 'small' : 'large', fileBytes: file.content!.sizeBytes, fromHold: true, readyOnly: pass.ready, leftHintBytes: left, rightHintBytes: rightHint(map, to)
+          lengthBytes: to - from, area: isSmall ? 'small' : 'large', fromHold: true, readyOnly: pass.ready,
+          ...(over ? placeOver(file.trail, to - from) : { fileBytes: file.content!.sizeBytes, leftHintBytes: left, rightHintBytes: rightHint(map, to) })
         })
         target.pieces = answer instanceof Promise ? await answer : answer
         const last = target.pieces[target.pieces.length - 1]
         if (isSmall) trail.next = last.startBytes + last.lengthBytes
+        else if (under !== undefined) file.trail = last.startBytes + last.lengthBytes
       }
       await put(floor, ctx, target, pends, trail.gathered)
     }

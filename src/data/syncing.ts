@@ -25,6 +25,8 @@ import { settleAll, settleFile } from './times.js'
 
 const SYNC_AGE_MS = 3500
 const TICK_MS = 500
+/** A file with so many tentative ranges is synced at the next tick: who takes a snapshot waits for them. */
+const TENTATIVES_SOON = 4096
 const CONFIRM_MAX = 512
 const FEW_RANGES = 8
 
@@ -204,7 +206,7 @@ export function startBackground(floor: Floor, { flushAgeMs, flushBytes }: Backgr
     // with the old ones go those that would be old soon: one sync for all
     const due = old.length === 0 ? [] : byAmount ? old : [...floor.dirty].filter((f) => f.logged > 0 && nowMs - f.loggedSinceMs >= flushAgeMs / 2)
     if (due.length > 0) await flush(floor, { ctx: BACKGROUND, ready: false }, due.sort((a, b) => a.loggedSinceMs - b.loggedSinceMs))
-    const unsynced = [...floor.dirty].filter((f) => f.unsyncedSinceMs < Infinity && nowMs - f.unsyncedSinceMs >= SYNC_AGE_MS)
+    const unsynced = [...floor.dirty].filter((f) => f.unsyncedSinceMs < Infinity && (f.tentatives >= TENTATIVES_SOON || nowMs - f.unsyncedSinceMs >= SYNC_AGE_MS))
     if (unsynced.length === 0) return
     for (const f of unsynced) hurried.delete(f.ino)
     await syncMany(floor, BACKGROUND, unsynced)

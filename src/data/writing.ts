@@ -2,6 +2,7 @@
  * Writes. One transaction each, unless nothing changes but bytes in place (times.ts); bytes that go to the store are there before it.
  *   - Up to LOGGED_MAX_BYTES: logged rows; but where the file is tentative, in place (the sync that confirms it covers them).
  *   - Small writes take the way of large ones when many come (of this file since its last fsync, or of all files) and they append or replace whole units: else each byte would be written twice.
+ *     Over units that stay as they are, what lies around them may come along (widening.ts).
  *   - Larger: into the store. Over written extents that no snapshot shows and over tentative ranges in place, else into new units
  *     that become tentative; over unwritten extents tentative too, in their own units (borrowed). Units with logged bytes get
  *     logged ones, whatever the size: nothing older may come back over newer bytes.
@@ -16,12 +17,13 @@ import { commit, exclusively, refOf, stableEnd, untilSettled } from './changing.
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import { mayOverwrite, movesAway } from './extents.js'
-import { ceilUnit, coverage, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
+import { ceilUnit, coverage, firstBehind, floorUnit, isOver, leftHint, placeOver, rightHint } from './filemap.js'
 import type { FileMap } from './filemap.js'
 import { fileOf, loaded, unsynced } from './files.js'
 import type { File, Floor } from './files.js'
 import { readMap } from './reading.js'
 import { mayOwe, owe } from './times.js'
+import { widened, withAround } from './widening.js'
 
 /** Files below it are allocated in the store's small area. */
 export const SMALL_FILE_BYTES = 1024 * 1024
@@ -112,7 +114,7 @@ function writeLoaded(floor: Floor, ctx: Context, file: File, offset: number | 'e
   const isTentative = map.pends.length > 0 && touchesTentative(map, start, end)
   if (isSmall && !isTentative) return writeLogged(floor, ctx, file, start, from, at, length, effects)
   if ((!isSmall || isTentative) && isAllInPlace(floor, file, start, end) && mayOwe(floor, ctx, file, effects)) return writeBytes(floor, ctx, file, start, from, at, length, effects)
-  return untilSettled(() => writeStored(floor, ctx, file, start, from, at, length, !isSmall, effects))
+  return untilSettled(() => (isSmall || length > LOGGED_MAX_BYTES ? writeStored : writeWide)(floor, ctx, file, start, from, at, length, !isSmall, effects))
 }
 
 /** Whether all of it replaces bytes of the store where they are, within the length that a power cut leaves. */
@@ -162,17 +164,17 @@ function goesDirect(floor: Floor, file: File, start: number, length: number): bo
   if (length > LOGGED_MAX_BYTES) return false
   file.smallBytes += length
   if (!file.isBulk && file.smallBytes <= floor.direct.afterBytes && (file.fsynced || floor.loggedBytes < floor.direct.loggedBytes)) return false
-  const { map, content, ref } = file
+  const { map, content } = file
   const end = start + length
   if (floorUnit(start) !== start) return false
   if (start === content!.sizeBytes) return true
-  if (floorUnit(end) !== end || end > content!.sizeBytes || ref === undefined) return false
+  if (floorUnit(end) !== end || end > content!.sizeBytes) return false
   for (let i = firstBehind(map.pends, start); i < map.pends.length && map.pends[i].off < end; i++) if (map.pends[i].bytes !== undefined) return false
   for (let pos = start; pos < end;) {
     const p = map.pends[firstBehind(map.pends, pos)]
     const e = map.exts[firstBehind(map.exts, pos)]
     if (p !== undefined && p.off <= pos) pos = p.off + p.len
-    else if (e !== undefined && e.off <= pos && mayOverwrite(e, ref.newestSnapshot) && !e.unwritten) pos = Math.min(e.off + e.len, p?.off ?? Infinity)
+    else if (e !== undefined && e.off <= pos && !e.unwritten) pos = Math.min(e.off + e.len, p?.off ?? Infinity)
     else return false
   }
   return true
@@ -279,6 +281,15 @@ function withHead({ exts, pends, origin }: FileMap, { off, bytes }: Head, birth:
   return { exts, origin, pends: [...apart.filter((p) => p.off < off), head, ...apart.filter((p) => p.off > off)] }
 }
 
+/** A small write that goes to the store, with what lies around it where that saves others. */
+async function writeWide(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, isLarge: boolean, effects: ContentEffects): Promise<Content> {
+  const { newestSnapshot } = await refOf(floor, ctx, file)
+  const wide = widened(file.map, start, start + length, stableEnd(floor, file), newestSnapshot)
+  const done = wide === undefined ? undefined
+    : await withAround(floor, ctx, file, wide, start, from, at, length, (bytes) => writeStored(floor, ctx, file, wide.from, bytes, 0, wide.to - wide.from, isLarge, effects))
+  return done ?? writeStored(floor, ctx, file, start, from, at, length, isLarge, effects)
+}
+
 async function writeStored(floor: Floor, ctx: Context, file: File, start: number, from: Uint8Array, at: number, length: number, isLarge: boolean, effects: ContentEffects): Promise<Content> {
   const { map, content } = file
   const end = start + length
@@ -307,10 +318,11 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
         fresh.push({ off: s.from, piece: { startBytes: s.start, lengthBytes: s.to - s.from }, borrowed: true })
       } else if (s.kind === 'new') {
         const last = fresh[fresh.length - 1]
-        const answer = floor.store.allocate(ctx, {
+        const over = s.to - s.from <= LOGGED_MAX_BYTES && isOver(planMap, s.from)
+        const goesOn = last !== undefined && last.off + last.piece.lengthBytes === s.from
+        const answer = floor.store.allocate(ctx, over && !goesOn ? { lengthBytes: s.to - s.from, area: Math.max(size, end) < SMALL_FILE_BYTES ? 'small' : 'large', ...placeOver(file.trail, s.to - s.from) } : {
           lengthBytes: s.to - s.from, area: Math.max(size, end) < SMALL_FILE_BYTES ? 'small' : 'large', fileBytes: Math.max(size, end),
-          leftHintBytes: last !== undefined && last.off + last.piece.lengthBytes === s.from ? last.piece.startBytes + last.piece.lengthBytes : leftHint(planMap, s.from),
-          rightHintBytes: rightHint(planMap, s.to)
+          leftHintBytes: goesOn ? last.piece.startBytes + last.piece.lengthBytes : leftHint(planMap, s.from), rightHintBytes: rightHint(planMap, s.to)
         })
         const got = answer instanceof Promise ? await answer : answer
         pieces.push(...got)
@@ -320,6 +332,7 @@ async function writeStored(floor: Floor, ctx: Context, file: File, start: number
           fresh.push({ off, piece, borrowed: false })
           off += piece.lengthBytes
         }
+        if (over) file.trail = got[got.length - 1].startBytes + got[got.length - 1].lengthBytes
       }
     }
   } catch (e) {

@@ -47,7 +47,7 @@ test('younger snapshots are removed only when told; a volume in use is refused',
 
 test('a kill in the middle of a rollback: it goes on, or never began', { timeout: 110_000 }, async () => {
   const SIZE = 16 * MIB
-  const rig = await makeRig(6)
+  const rig = await makeRig(6, undefined, { directAfterBytes: Infinity }) // each write a row of history
   await rig.now.pool.volumes.create('v', SIZE)
   const volume = await rig.now.pool.volumes.open('v', 'me')
   await volume.write(0, Buffer.alloc(SIZE, 1), 0, SIZE)
