@@ -69,11 +69,13 @@ function leave({ gate }: Floor, file: File): void {
 
 async function inTurn<T>(floor: Floor, file: File, fn: () => MaybePromise<T>): Promise<T> {
   const { gate } = floor
+  file.pins++
   while (gate.closed !== undefined) await gate.closed // before the lock: who takes a snapshot needs locks
   gate.inside++
   try {
     return await withLock(file, async () => fn())
   } finally {
+    file.pins--
     if (--gate.inside === 0) gate.emptied()
   }
 }

@@ -54,6 +54,8 @@ export interface Content {
 
 /** What is copied shares units with its source where that is less work than copying them, or wherever it can. */
 export type CopyWish = 'cheapest' | 'shared'
+/** How a clone gets what it shows of its origin: in units of its own, or in those of the origin where both may have them. */
+export type FlattenHow = 'copy' | 'share'
 
 /** What else changes with the content; meta applies it to the inode in the same transaction. */
 export interface ContentEffects {
@@ -137,8 +139,8 @@ export interface Data {
   quiesce<T>(ctx: Context, fn: () => Promise<T>): Promise<T>
   /** The file becomes what a view shows, the newest that shows it. In small transactions: nobody may use the file meanwhile, and after a crash it is begun again. */
   restore(ctx: Context, ino: number, view: View, effects: ContentEffects): Promise<void>
-  /** A clone copies what it shows of its origin, and is one no more. Others use it meanwhile; who stops in the middle (or dies) goes on later. `ended` runs in the transaction that ends it. ENOSPC, EINTR. */
-  flatten(ctx: Context, ino: number, progress: (doneBytes: number, ofBytes: number) => MaybePromise<void>, ended: (tx: Tx) => MaybePromise<void>): Promise<void>
+  /** A clone copies (or shares where it can) what it shows of its origin, and is one no more. Others use it meanwhile; who stops in the middle (or dies) goes on later. `ended` runs in the transaction that ends it. ENOSPC, EINTR. */
+  flatten(ctx: Context, ino: number, how: FlattenHow, progress: (doneBytes: number, ofBytes: number) => MaybePromise<void>, ended?: (tx: Tx) => MaybePromise<void>): Promise<void>
   /** Bytes that a clone shows and does not hold. */
   lentBytes(ctx: Context, ino: number): Promise<number>
   /** Removes rows of history, which no view shows any more, and gives back what they held: one transaction. */

@@ -38,6 +38,8 @@ export interface File {
   inflight: { readonly content: Content; readonly map: FileMap } | undefined
   loading: Promise<void> | undefined
   locked: boolean
+  /** Who will want its lock again, or waits for a snapshot before he asks for it: it stays in the table. */
+  pins: number
   readonly queue: (() => void)[]
   used: boolean
   /** How many ranges are tentative. */
@@ -146,7 +148,7 @@ export function makeFloor(engine: Engine, store: Store, clock: Clock, changeCont
 // ------------------------------------------------------------------------------------------------------- the table
 
 const isPinned = (file: File): boolean =>
-  file.locked || file.loading !== undefined || file.flushing || file.inflight !== undefined || needsWork(file)
+  file.locked || file.pins > 0 || file.loading !== undefined || file.flushing || file.inflight !== undefined || needsWork(file)
 
 export const needsWork = (file: File): boolean =>
   file.logged > 0 || file.loose > 0 || file.lent !== 0 || file.unsyncedSinceMs < Infinity || file.hasTentativeRow || file.owed !== undefined
@@ -163,7 +165,7 @@ export function fileOf(floor: Floor, ino: number): File {
   let file = floor.files.get(ino)
   if (file === undefined) {
     file = {
-      ino, map: { exts: [], pends: [], origin: undefined }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, queue: [], used: true,
+      ino, map: { exts: [], pends: [], origin: undefined }, content: undefined, ref: undefined, inflight: undefined, loading: undefined, locked: false, pins: 0, queue: [], used: true,
       tentatives: 0, hasTentativeRow: false, cuts: 0, flushing: false, logged: 0, loose: 0, lent: 0, looseUnder: 0, miscounted: 0, loggedSinceMs: Infinity, unsyncedSinceMs: Infinity, trail: -1, placeStamp: 0, grownSeq: 0, lengthBeforeBytes: 0, smallBytes: 0, isBulk: false, fsynced: false, touched: undefined, owed: undefined
     }
     floor.files.set(ino, file)

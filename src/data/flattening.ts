@@ -1,8 +1,8 @@
 /**
- * Flattening: a clone copies what it shows of its origin, piece by piece, and then is one no more.
+ * Flattening: a clone copies what it shows of its origin, piece by piece, and then is one no more. It may share instead what can be shared (joining.ts).
  *   - What is lent does not change, so it is copied and synced without the file's lock; only the transaction takes that, and takes in
  *     what is still lent then. Who stops in between has lost nothing: the next one goes on with what is left.
- *   - A copy is born in the clone's first epoch. What is lent now was lent in every view of the clone: they show the copy, the same bytes, and
+ *   - A copy is born when the file began to be a clone. What is lent now was lent in every view of the clone: they show the copy, the same bytes, and
  *     no view differs from another by it.
  *   - In the end row L goes; if a snapshot of the clone still shows it, a row with limit 0 stays, and says that holes hide something there.
  */
@@ -12,20 +12,20 @@ import type { MaybePromise, Tx } from '../engine/index.js'
 import type { Piece } from '../store/index.js'
 import { commit, exclusively } from './changing.js'
 import { NO_TOUCH } from './data.js'
-import type { Content } from './data.js'
+import type { Content, FlattenHow } from './data.js'
 import { partOfExtent } from './extents.js'
 import type { Extent } from './extents.js'
 import { firstBehind } from './filemap.js'
 import { beginRead, endRead, fileOf, loaded } from './files.js'
 import type { File, Floor } from './files.js'
 import { syncStore } from './flushing.js'
+import { endOrigin, joinLent, lentSince } from './joining.js'
 import { lentBytes } from './lending.js'
 
 /** Copied at a time, with one sync. */
 const SLICE_BYTES = 8 * 1024 * 1024
 /** Ranges of one transaction. */
 const RANGES_MAX = 256
-const FIRST_EPOCH = 1
 
 /** A part of a lent extent, and where its copy lies. */
 interface Copy {
@@ -39,25 +39,35 @@ export async function lentBytesOf(floor: Floor, _ctx: Context, ino: number): Pro
   return lentBytes(file.map)
 }
 
-export async function flatten(floor: Floor, ctx: Context, ino: number, progress: (done: number, of: number) => MaybePromise<void>, ended: (tx: Tx) => MaybePromise<void>): Promise<void> {
+export async function flatten(floor: Floor, ctx: Context, ino: number, how: FlattenHow, progress: (done: number, of: number) => MaybePromise<void>, ended?: (tx: Tx) => MaybePromise<void>): Promise<void> {
   const file = fileOf(floor, ino)
+  file.pins++ // between its pieces nobody has the lock
+  try {
+    if (how === 'share') await joinLent(floor, ctx, file)
+    await copyLent(floor, ctx, file, progress, ended)
+  } finally {
+    file.pins--
+  }
+}
+
+async function copyLent(floor: Floor, ctx: Context, file: File, progress: (done: number, of: number) => MaybePromise<void>, ended: ((tx: Tx) => MaybePromise<void>) | undefined): Promise<void> {
   const locked = <T>(fn: () => Promise<T>): MaybePromise<T> => exclusively(floor, file, async () => {
     if (file.content === undefined) await loaded(floor, file)
     return fn()
   })
   const of = await locked(() => Promise.resolve(lentBytes(file.map)))
+  const birth = of === 0 ? 0 : await lentSince(floor, file.ino)
   for (let done = 0; ;) {
     await progress(done, of)
     if (ctx.signal?.cancelled === true) throw new PosixError('EINTR')
     const slice = await locked(() => Promise.resolve(sliceOf(file)))
     if (slice.length === 0) break
-    await copySlice(floor, ctx, file, slice, locked)
+    await copySlice(floor, ctx, file, birth, slice, locked)
     done = of - lentBytes(file.map)
     await floor.clock.sleep(0, ctx.signal) // others' requests come first
   }
-  await locked(() => commit(floor, ctx, file, { effects: NO_TOUCH, also: ended }, (editor, _tx, ref, before) => {
-    const { origin } = editor
-    if (origin !== undefined) editor.setOrigin(origin.birth <= ref.newestSnapshot ? { ...origin, birth: ref.epoch, limit: 0 } : undefined)
+  if (ended !== undefined || (file.map.origin?.limit ?? 0) > 0) await locked(() => commit(floor, ctx, file, { effects: NO_TOUCH, also: ended }, (editor, _tx, ref, before) => {
+    endOrigin(editor, ref)
     return { sizeBytes: before.sizeBytes, keepInline: true }
   }))
   while (await locked(() => dropHoles(floor, ctx, file)));
@@ -77,7 +87,7 @@ function sliceOf({ map }: File): Extent[] {
   return out
 }
 
-async function copySlice(floor: Floor, ctx: Context, file: File, slice: readonly Extent[], locked: <T>(fn: () => Promise<T>) => MaybePromise<T>): Promise<void> {
+async function copySlice(floor: Floor, ctx: Context, file: File, birth: number, slice: readonly Extent[], locked: <T>(fn: () => Promise<T>) => MaybePromise<T>): Promise<void> {
   const copies: Copy[] = []
   const release = (pieces: readonly Piece[]): void => floor.store.release(pieces)
   const generation = beginRead(floor)
@@ -97,7 +107,7 @@ async function copySlice(floor: Floor, ctx: Context, file: File, slice: readonly
     return commit(floor, ctx, file, { effects: NO_TOUCH, pieces: used.map((c) => c.piece) }, (editor, _tx, _ref, before) => {
       for (const { off, piece } of used) {
         editor.liftExtents(off, off + piece.lengthBytes)
-        editor.addExtent(off, piece, FIRST_EPOCH, false)
+        editor.addExtent(off, piece, birth, false)
       }
       return { sizeBytes: before.sizeBytes, keepInline: true }
     })

@@ -1,6 +1,6 @@
 // src/data/index.ts: extents to bytes. Other floors use what is named here.
 export { EXTENT_MAX_BYTES, FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES, NO_TOUCH, NOW } from './data.js'
-export type { ChangeContent, ChangeContents, Content, ContentAfter, ContentEffects, CopyWish, Data, DataStatus, FileRef, Owed, Part, PartKind, ReadContent, View } from './data.js'
+export type { ChangeContent, ChangeContents, Content, ContentAfter, ContentEffects, CopyWish, Data, DataStatus, FileRef, FlattenHow, Owed, Part, PartKind, ReadContent, View } from './data.js'
 export type { ByteRange } from './comparing.js'
 export { birthOf, decodePast, encodePast, HISTORY_KIND, historyKey, pastAt, retire } from './history.js'
 export type { Epochs, Past } from './history.js'

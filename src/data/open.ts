@@ -88,7 +88,7 @@ export function openData(options: DataOptions): Data {
       })
     },
     restore: (ctx, ino, view, effects) => restore(floor, ctx, ino, view, effects),
-    flatten: (ctx, ino, progress, ended) => flatten(floor, ctx, ino, progress, ended),
+    flatten: (ctx, ino, how, progress, ended) => flatten(floor, ctx, ino, how, progress, ended),
     lentBytes: (ctx, ino) => lentBytesOf(floor, ctx, ino),
     dropHistory: (ctx, keys) => dropHistory(floor, ctx, keys),
     flush: () => background.flushAll({ ctx: BACKGROUND, ready: false }),

@@ -35,7 +35,7 @@ const COPIED_MAX_BYTES = 16 * 1024 * 1024
 const COPY_BYTES = 1024 * 1024
 const STEPS_MAX = 64
 /** Of one transaction. */
-const RANGES_MAX = 512
+export const RANGES_MAX = 512
 const STEP_BYTES = 4 * 1024 ** 3
 /** What costs more to copy than to sync. */
 const SYNC_LEAST_BYTES = 8 * 1024 * 1024
@@ -49,7 +49,7 @@ interface Request {
 }
 
 /** Ranges of the source that the target takes over, in order; what lies between them is a hole. */
-interface Taken {
+export interface Taken {
   readonly off: number
   readonly len: number
   readonly start: number
@@ -153,7 +153,7 @@ function shareSome(floor: Floor, ctx: Context, request: Request, fromOffset: num
 
 async function shareLocked(floor: Floor, ctx: Context, request: Request, source: File, target: File, fromOffset: number, toOffset: number, length: number): Promise<Step> {
   await loaded(floor, target)
-  const { content: { sizeBytes, inline }, map } = await sourceOf(floor, ctx, request, source)
+  const { content: { sizeBytes, inline }, map } = await sourceOf(floor, ctx, request.from, request.view, source)
   const end = Math.min(fromOffset + length, sizeBytes)
   if (end <= fromOffset) return { done: 0 }
   if (inline !== undefined || (request.view === NOW && hasUnsyncedPlaces(floor, source))) return { copy: end - fromOffset }
@@ -162,8 +162,8 @@ async function shareLocked(floor: Floor, ctx: Context, request: Request, source:
   if (limit <= fromOffset) return { copy: end - fromOffset }
   const { taken, upto } = planOf(map, fromOffset, Math.min(limit, fromOffset + room(target.map, toOffset, limit - fromOffset)))
   if (upto === fromOffset) return { copy: Math.min(end, pendingEnd(map, fromOffset)) - fromOffset }
-  await mark(floor, ctx, source, taken.filter((t) => ownIn(source.map, t)))
-  if (request.view !== NOW) await markPast(floor, ctx, source, taken.filter((t) => t.of.kind === 'own' && !isIn(source.map, t)))
+  await markNow(floor, ctx, source, taken)
+  if (request.view !== NOW) await markPast(floor, ctx, source, taken)
   const done = Math.min(upto, end) - fromOffset
   await take(floor, ctx, target, toOffset, done, upto - fromOffset, taken.map((t) => ({ ...t, off: t.off - fromOffset + toOffset })), request.effects)
   return { done }
@@ -209,7 +209,7 @@ function pendingEnd({ exts, pends }: FileMap, at: number): number {
 }
 
 /** What is copied from, as the view shows it. The source's lock is held: its own rows stay where they are. */
-async function sourceOf(floor: Floor, ctx: Context, { from, view }: Request, source: File): Promise<{ readonly content: Content; readonly map: FileMap }> {
+export async function sourceOf(floor: Floor, ctx: Context, from: number, view: View, source: File): Promise<{ readonly content: Content; readonly map: FileMap }> {
   if (view === NOW) {
     await loaded(floor, source)
     return { content: source.content!, map: source.map }
@@ -230,8 +230,9 @@ const rowAt = ({ exts }: FileMap, { of }: Taken): Extent | undefined => {
 const isIn = (map: FileMap, taken: Taken): boolean => rowAt(map, taken) !== undefined
 const ownIn = (map: FileMap, taken: Taken): boolean => rowAt(map, taken)?.kind === 'own'
 
-/** The source's own extents become shared ones, of which it is the only holder so far. */
-async function mark(floor: Floor, ctx: Context, source: File, own: readonly Taken[]): Promise<void> {
+/** The source's own extents among these become shared ones, of which it is the only holder so far. */
+export async function markNow(floor: Floor, ctx: Context, source: File, taken: readonly Taken[]): Promise<void> {
+  const own = taken.filter((t) => ownIn(source.map, t))
   if (own.length === 0) return
   await floor.needSharing() // older versions are kept out before the first of them
   await commit(floor, ctx, source, { effects: NO_TOUCH }, (editor, _tx, _ref, before) => {
@@ -240,8 +241,9 @@ async function mark(floor: Floor, ctx: Context, source: File, own: readonly Take
   })
 }
 
-/** The same of extents in history, each as a whole. */
-async function markPast(floor: Floor, ctx: Context, { ino }: File, own: readonly Taken[]): Promise<void> {
+/** The same of its extents in history, each as a whole. */
+export async function markPast(floor: Floor, ctx: Context, { ino, map }: File, taken: readonly Taken[]): Promise<void> {
+  const own = taken.filter((t) => t.of.kind === 'own' && !isIn(map, t))
   if (own.length === 0) return
   await floor.needSharing()
   await floor.engine.transact(ctx, async (tx) => {

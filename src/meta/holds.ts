@@ -3,7 +3,7 @@
  *   - Row K (origin's domain, epoch, clone's domain). A held epoch counts as a snapshot: for what goes to history, for what history keeps,
  *     for the newest snapshot of the domain.
  *   - Who takes or releases one puts the origin domain's row, as who takes or removes a snapshot does: of two at once one runs again.
- *   - It goes with the clone, or when nothing that the clone shows, now or in a snapshot, is its origin's any more (releaseHolds, snapshot.ts).
+ *   - It goes with the clone, or when nothing that the clone shows, now or in a snapshot, is its origin's any more (of a volume settleHolds in snapshot.ts, of a tree needed.ts).
  */
 import type { KeyedRow, Reader, Tx } from '../engine/index.js'
 import { fail } from './access.js'

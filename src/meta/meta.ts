@@ -17,7 +17,8 @@ import type { Hold } from './holds.js'
 import type { Forgotten } from './orphans.js'
 import type { Domain, Snapshot, Removed } from './rows.js'
 import type { VolumeCloneArgs } from './volume-clones.js'
-import type { ReadThrough, Replaced, TreeRollbackArgs, TreeRolledBack } from './replaced.js'
+import type { Reading, ReadThrough } from './needed.js'
+import type { Replaced, TreeRollbackArgs, TreeRolledBack } from './replaced.js'
 import type { Rollback, Younger } from './rollback.js'
 import type { NamedSnapshot, Needless, Sweep } from './snapshot.js'
 import type { MadeSubvolume } from './subvolumes.js'
@@ -208,10 +209,14 @@ export interface Tree {
   replaced(r: Reader, domain?: number): MaybePromise<readonly Replaced[]>
   /** It is empty: it goes, and its inode is to be reclaimed. */
   dropReplaced(tx: Tx, op: Op, replaced: Replaced): MaybePromise<void>
-  /** Views of their own domain that something reads through to, some at a time ('': from the beginning). */
+  /** Holds of trees, which may be needed no more (needed.ts). */
+  treeHolds(r: Reader): MaybePromise<readonly Hold[]>
+  /** What holds something is needed for, some rows at a time ('': from the beginning). */
   readThrough(r: Reader, behind: Key, limit: number): MaybePromise<ReadThrough>
-  /** Nothing reads through to that view of itself any more, and `at` was the domain's epoch when that was looked for. */
-  releaseOwn(tx: Tx, domain: number, epoch: number, at: number): MaybePromise<boolean>
+  /** Nothing reads through to that view any more, and `at` was the clone's epoch when that was looked for. */
+  releaseHold(tx: Tx, hold: Hold, at: number): MaybePromise<boolean>
+  /** What of a domain has something of an origin's, some rows at a time ('': from the beginning). */
+  readingIn(r: Reader, domain: number, behind: Key, limit: number): MaybePromise<{ readonly found: readonly Reading[], readonly behind: Key | undefined }>
   /** What was decided and is not done. */
   rollbacksWanted(r: Reader): MaybePromise<readonly Rollback[]>
   isRollingBack(r: Reader, domain: number): MaybePromise<boolean>

@@ -5,13 +5,12 @@
  *   - The domain's epoch grows, so that what visits make was born after every snapshot there is: older and younger snapshots stay as they
  *     are. No two rollbacks of a domain have one epoch.
  *   - The domain holds the view that it reads through (row K, of itself), as long as something in it, now or in a snapshot,
- *     has a row L that names it (snapshot/sweep.ts looks).
+ *     has a row L that names it (needed.ts).
  *   - The folder without a name is its own parent. Nobody makes subvolumes in it; it is emptied as by `rm -r`, some names at a time, and
  *     goes then (snapshot/removing.ts). No snapshot of the domain is taken before: none shows it.
  *   - Entries that are made meanwhile are told by the root's guard: the body runs again.
  */
-import { birthOf, decodeOrigin, decodePast, HISTORY_KIND, NOW, ORIGIN_KIND, putOrigin, retire } from '../data/index.js'
-import { prefixRange } from '../engine/index.js'
+import { birthOf, NOW, putOrigin, retire } from '../data/index.js'
 import type { Key, KeyedRow, Reader, Tx } from '../engine/index.js'
 import { fail } from './access.js'
 import { changeDirectory, dropDirectory, newSlots, setDirectoryTimes } from './directory.js'
@@ -19,7 +18,7 @@ import { encodeChange } from './events.js'
 import { hold, holdsOn } from './holds.js'
 import { isDirectory, S_IFDIR } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { dentriesFrom, dentryKey, directoryKey, domainKey, firstNumber, holdKey, linkKey, orphanKey, replacedFrom, replacedKey, secondNumber, xattrKey, xattrsFrom, nameBehind } from './keys.js'
+import { dentriesFrom, dentryKey, directoryKey, domainKey, firstNumber, linkKey, orphanKey, replacedFrom, replacedKey, secondNumber, xattrKey, xattrsFrom, nameBehind } from './keys.js'
 import { DIRECTORY_SIZE_BYTES, blankInode, ROOT_INO } from './make.js'
 import type { Op } from './meta.js'
 import { windowAt, windowNow } from './past.js'
@@ -27,7 +26,7 @@ import type { RowAt, Window } from './past.js'
 import { readInode } from './read.js'
 import { damaged, decodeDentry, encodeDentry, encodeDomain, encodeLink, encodeOrphan, encodeReplaced, encodeXattr, UNLINKED, xattrValue } from './rows.js'
 import type { Dentry, Domain } from './rows.js'
-import { allDomains, domainAt, domainNow, domainOfInode, release, snapshotNamed } from './snapshot.js'
+import { allDomains, domainNow, snapshotNamed } from './snapshot.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { demandVisited } from './unvisited.js'
@@ -203,34 +202,4 @@ export function* dropReplaced(tx: Tx, op: Op, { domain, ino }: Replaced): Steps<
 
 export const holdsItself = function* (r: Reader, domain: number): Steps<boolean> {
   return (yield* holdsOn(r, domain)).some(({ clone }) => clone === domain)
-}
-
-/** A page of the rows that read through to a view of their own domain, as they are now and then as they were. */
-export interface ReadThrough {
-  readonly views: readonly { readonly domain: number; readonly epoch: number }[]
-  readonly behind: Key | undefined
-}
-
-/** Children of a visit have higher numbers, and rows go to history only: what is there at the beginning and in the end is found. */
-export function* readThrough(r: Reader, behind: Key, limit: number): Steps<ReadThrough> {
-  const isPast = behind.startsWith(HISTORY_KIND)
-  const kind = isPast ? HISTORY_KIND + ORIGIN_KIND : ORIGIN_KIND
-  const rows: readonly KeyedRow[] = yield* wait(r.scan({ from: behind === '' || behind === kind ? kind : `${behind}\u0000`, to: prefixRange(kind).to, limit }))
-  const views: { domain: number; epoch: number }[] = []
-  for (const keyed of rows) {
-    const { key, bytes } = isPast ? decodePast(keyed) : { key: keyed.key, bytes: keyed.row.bytes }
-    const { ino, epoch } = decodeOrigin(bytes)
-    const domain = yield* domainOfInode(r, ino)
-    if (domain !== undefined && domain === (yield* domainOfInode(r, firstNumber(key)))) views.push({ domain, epoch })
-  }
-  if (rows.length === limit) return { views, behind: rows[rows.length - 1].key }
-  return { views, behind: isPast ? undefined : HISTORY_KIND + ORIGIN_KIND }
-}
-
-/** A view of itself that nothing in it reads through to any more is held no more. Unless it was rolled back since its epoch was `at`. */
-export function* releaseOwn(tx: Tx, domain: number, epoch: number, at: number): Steps<boolean> {
-  const row = yield* domainAt(tx, domain)
-  if (row?.epoch !== at || (yield* wait(tx.get(holdKey(domain, epoch, domain)))) === undefined) return false
-  yield* release(tx, { origin: domain, epoch, clone: domain })
-  return true
 }

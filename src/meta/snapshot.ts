@@ -14,6 +14,7 @@ import { decodeOrigin, decodePast, HISTORY_KIND, NOW, originKey } from '../data/
 import { checkName, fail } from './access.js'
 import { encodeChange } from './events.js'
 import { decodeInode, isRegular } from './inode.js'
+import type { StoredInode } from './inode.js'
 import { heldEpochs, holdsOn } from './holds.js'
 import type { Hold } from './holds.js'
 import { domainKey, firstNumber, holdKey, INODE_KIND, inodeKey, nameBehind, rollbackKey, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
@@ -194,11 +195,15 @@ export function* needlessHistory(r: Reader, behind: string, limit: number): Step
   return { rows: needless, behind: rows.length < limit ? undefined : rows[rows.length - 1].key }
 }
 
-/** Of an inode that is, or was. */
 export function* domainOfInode(r: Reader, ino: number): Steps<number | undefined> {
+  return (yield* inodeThen(r, ino))?.domain
+}
+
+/** An inode that is, or was. */
+export function* inodeThen(r: Reader, ino: number): Steps<StoredInode | undefined> {
   const now = yield* wait(readInode(r, ino, NOW))
-  if (now !== undefined) return now.domain
+  if (now !== undefined) return now
   const from = `${HISTORY_KIND}${inodeKey(ino)}`
   const [row] = yield* wait(r.scan({ from, to: `${from}\u0001`, limit: 1 }))
-  return row === undefined ? undefined : decodeInode(ino, decodePast(row).bytes).domain
+  return row === undefined ? undefined : decodeInode(ino, decodePast(row).bytes)
 }

@@ -78,7 +78,7 @@ export function* removeSubvolume(tx: Tx, hash: NameHash, op: Op, parent: number,
   if (snapshots.length > 0) fail('EBUSY')
   if ((yield* holdsOn(tx, inode.domain)).some(({ clone }) => clone !== inode.domain)) fail('ETXTBSY')
   if ((yield* wait(tx.scan({ from: trashFrom(inode.domain), to: trashFrom(inode.domain + 1), limit: 1 }))).length > 0) fail('EEXIST')
-  if ((yield* holdsItself(tx, inode.domain)) || (yield* replacedIn(tx, inode.domain)).length > 0) fail('EAGAIN') // what a rollback needs or left: releaseOwn
+  if ((yield* holdsItself(tx, inode.domain)) || (yield* replacedIn(tx, inode.domain)).length > 0) fail('EAGAIN') // what a rollback needs or left: releaseHold
   if ((yield* wait(tx.get(sweepKey(inode.domain)))) !== undefined) fail('EAGAIN') // else history rows of its inodes would be taken for the outer domain's
 
   const outer = yield* domainOf(tx, dir.domain)

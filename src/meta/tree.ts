@@ -13,13 +13,14 @@ import { KEY_USAGE } from './keys.js'
 import { link, rmdir, unlink } from './link.js'
 import { formatPool, make, makeUnnamed, takeInodeNumbers } from './make.js'
 import type { Tree } from './meta.js'
+import { readingIn, readThrough, releaseHold, treeHolds } from './needed.js'
 import { NOW } from '../data/index.js'
 import type { View } from '../data/index.js'
 import type { Engine, Reader } from '../engine/index.js'
 import { forgetInode, orphans } from './orphans.js'
 import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNames } from './read.js'
 import { rename } from './rename.js'
-import { dropReplaced, readThrough, releaseOwn, replacedIn, rollBackTree } from './replaced.js'
+import { dropReplaced, replacedIn, rollBackTree } from './replaced.js'
 import { isRollingBack, rollBack, rollbackDone, rollbacksWanted } from './rollback.js'
 import { allDomains, domainAt, needlessHistory, removeSnapshot, settleHolds, snapshot, snapshotNamed, snapshotsOf, sweepBegun, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
@@ -106,7 +107,9 @@ export function openTree(options: TreeOptions): Tree {
     replaced: (r, domain) => run(replacedIn(r, domain)),
     dropReplaced: (tx, op, replaced) => run(dropReplaced(tx, op, replaced)),
     readThrough: (r, behind, limit) => run(readThrough(r, behind, limit)),
-    releaseOwn: (tx, domain, epoch, at) => run(releaseOwn(tx, domain, epoch, at)),
+    treeHolds: (r) => run(treeHolds(r)),
+    releaseHold: (tx, hold, at) => run(releaseHold(tx, hold, at)),
+    readingIn: (r, domain, behind, limit) => run(readingIn(r, domain, behind, limit)),
     rollbacksWanted: (r) => run(rollbacksWanted(r)),
     isRollingBack: (r, domain) => run(isRollingBack(r, domain)),
     rollbackDone,

@@ -6,7 +6,7 @@ import type { Engine } from '../engine/index.js'
 import { ROOT_ENTRIES_MAX, S_IFDIR, S_IFMT } from '../meta/index.js'
 import type { Tree, Younger } from '../meta/index.js'
 import { bytesOf, inodeAtPath, listNode, parseNamed, textOf } from '../snapshot/index.js'
-import type { Snapshots } from '../snapshot/index.js'
+import type { FlattenProgress, Snapshots } from '../snapshot/index.js'
 import { rootContext } from '../sys/index.js'
 import { VolumeError } from '../volume/index.js'
 import type { Volumes } from '../volume/index.js'
@@ -63,6 +63,8 @@ export interface PoolSubvolumes {
   /** The root tree first. */
   list(): Promise<readonly SubvolumeLine[]>
   remove(path: string): Promise<{ readonly touched: Touched }>
+  /** What it still reads from what it is a clone of (or was, before a rollback) becomes its own. `origin`: what its snapshots need all the same. */
+  flatten(path: string, progress: FlattenProgress): Promise<{ readonly path: string, readonly origin: string | null }>
 }
 
 interface Parts {
@@ -126,10 +128,20 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
         ENOTEMPTY: () => new Refusal('usage', `${path} is not empty: remove what is in it first.`),
         EEXIST: () => new Refusal('usage', `The trash of ${path} is not empty: empty it first (\`ogee trash empty\`).`),
         EBUSY: () => new Refusal('usage', `${path} has snapshots: remove them first (\`ogee snapshot rm\`).`),
-        ETXTBSY: () => clones.length === 0 ? new Refusal('in-use', `A file that was in ${path} is still open: close it first.`) : new Refusal('usage', `${path} stays while ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of it: remove ${clones.length === 1 ? 'that' : 'those'} first.`)
+        ETXTBSY: () => clones.length === 0 ? new Refusal('in-use', `A file that was in ${path} is still open: close it first.`) : new Refusal('usage', `${path} stays while ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of it: remove ${clones.length === 1 ? 'that' : 'those'} first, or have ${clones.length === 1 ? 'it' : 'them'} be trees of their own (\`ogee subvolume flatten\`).`)
       }, () => snapshots.removeSubvolume(rootContext, parent, name))
       removed(left.ino)
       return { touched: { parent, name } }
+    },
+    async flatten(text, progress) {
+      if (!text.startsWith('/')) throw new Refusal('usage', `${text} is no path of a subvolume, which begins with "/": of a volume it is \`ogee volume flatten\`.`)
+      const { domain, path } = await names.domainAt(text)
+      await saying({
+        EBUSY: () => new Refusal('in-use', `${path} is being flattened already.`),
+        EINTR: () => new Refusal('failed', 'The pool is being closed: what was done stays, and the next call goes on.'),
+        ENOSPC: () => new Refusal('full', `The pool has too little space for what of ${path} cannot be shared with its origin: free some, or enlarge the pool (\`ogee grow\`), and call it again. What was done stays.`)
+      }, () => snapshots.flatten(domain, progress))
+      return { path, origin: (await names.originOf(domain)) ?? null }
     }
   }
 }

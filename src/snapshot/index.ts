@@ -7,6 +7,7 @@ export { exportImage } from './exporting.js' // images of snapshots
 export { openImporter } from './importing.js'
 export { ImageError, readImage } from './image.js'
 export type { Header } from './image.js'
+export type { FlattenProgress } from './flattening.js'
 export { openSnapshots } from './snapshots.js' // taking, listing and removing snapshots of a domain
 export type { SnapshotInfo, Snapshots } from './snapshots.js'
 export { FIRST_VIEW_NODE, inoOf, isList, listNode, nodeOf, openViews } from './views.js' // snapshots as nodes beside the live ones

@@ -5,11 +5,14 @@
  *   - Removing one takes its name away in a transaction; what it alone held comes back in the background (sweep.ts).
  *   - An engine that failed, or a pool opened for reading, refuses both.
  */
-import { PosixError } from '../sys/index.js'
+import { backgroundContext, CancelSource, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Data } from '../data/index.js'
 import type { CloneArgs, Inode, MadeSubvolume, Op, Tree, TreeRolledBack, Younger } from '../meta/index.js'
+import { flattenTree } from './flattening.js'
+import type { FlattenProgress } from './flattening.js'
+import { releaseHolds } from './releasing.js'
 import { startRemover } from './removing.js'
 import { goOnRollingBack, rollBack } from './rollback.js'
 import { startSweeper } from './sweep.js'
@@ -42,6 +45,8 @@ export interface Snapshots {
   makeSubvolume(ctx: Context, parent: number, name: string): Promise<MadeSubvolume>
   /** A subvolume whose root is a clone of what a snapshot shows. ENOENT (no such snapshot), EEXIST, and as mkdir. */
   cloneTree(ctx: Context, args: Omit<CloneArgs, 'ino'>): Promise<Inode>
+  /** A tree's clone, or one that was rolled back, needs its origin no more when this resolves, but for what its snapshots show. Who is stopped (by what `progress` throws), or dies, goes on the next time. EBUSY: it is being done. ENOSPC. EINTR: the pool is being closed. */
+  flatten(domain: number, progress: FlattenProgress): Promise<void>
   /** ENOENT, EINVAL (no subvolume), ENOTEMPTY, EBUSY (it has snapshots). Its inode is to be reclaimed. */
   removeSubvolume(ctx: Context, parent: number, name: string): Promise<Inode>
   /** Ends what an earlier daemon left half done of volumes. Answers how many of them could not be, and stay shut. */
@@ -70,6 +75,8 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
   const { engine, tree, data, clock } = parts
   const sweeper = startSweeper(parts)
   const remover = startRemover(parts)
+  const stopped = new CancelSource()
+  const flattening = new Map<number, Promise<void>>()
   const opOf = (ctx: Context): Op => {
     const now = { sec: 0, nsec: 0 }
     clock.realtime(now)
@@ -119,6 +126,20 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       await engine.sync(ctx)
       return made
     },
+    async flatten(domain, progress) {
+      if (flattening.has(domain)) throw new PosixError('EBUSY')
+      const work = async (): Promise<void> => {
+        await flattenTree(parts, backgroundContext(stopped), domain, progress)
+        await releaseHolds(parts, { ctx: backgroundContext(stopped), isOver: () => stopped.cancelled, begin: () => undefined, breathe: () => clock.sleep(0, stopped) })
+        await engine.sync(rootContext)
+      }
+      const working = work().finally(() => {
+        flattening.delete(domain)
+        sweeper.wake()
+      })
+      flattening.set(domain, working)
+      return working
+    },
     async removeSubvolume(ctx, parent, name) {
       for (const untilMs = clock.monotonicMs() + GONE_MS; ;) {
         try {
@@ -147,6 +168,8 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       await sweeper.settle()
     },
     async stop() {
+      stopped.cancel()
+      await Promise.allSettled(flattening.values())
       await remover.stop()
       await sweeper.stop()
     }

@@ -10,7 +10,8 @@
 import type { Clock } from '../sys/index.js'
 import type { Engine, Key } from '../engine/index.js'
 import type { Data } from '../data/index.js'
-import type { ReadThrough, Tree } from '../meta/index.js'
+import type { Tree } from '../meta/index.js'
+import { releaseHolds } from './releasing.js'
 import { startWorker } from './working.js'
 import type { Shift, Worker } from './working.js'
 
@@ -45,30 +46,8 @@ export function startSweeper(parts: { readonly engine: Engine; readonly tree: Tr
     })
   }
 
-  /** Views that domains hold of themselves, since they were rolled back, and that nothing reads through to any more. Answers whether there was one. */
-  async function release({ ctx, isOver, begin, breathe }: Shift): Promise<boolean> {
-    const own = (await tree.holds(engine.reader(ctx))).filter(({ origin, clone }) => origin === clone)
-    if (own.length === 0) return false
-    const epochs = new Map<number, number>()
-    for (const { origin } of own) epochs.set(origin, (await tree.domain(engine.reader(ctx), origin))?.epoch ?? 0)
-    const needed = new Set<string>()
-    begin()
-    for (let behind: Key | undefined = ''; behind !== undefined && !isOver();) {
-      const found: ReadThrough = await tree.readThrough(engine.reader(ctx), behind, LOOK_ROWS)
-      for (const { domain, epoch } of found.views) needed.add(`${domain}@${epoch}`)
-      behind = found.behind
-      await breathe()
-    }
-    let released = false
-    for (const { origin, epoch } of own) {
-      if (isOver() || needed.has(`${origin}@${epoch}`)) continue
-      if (await engine.transact(ctx, (tx) => tree.releaseOwn(tx, origin, epoch, epochs.get(origin)!))) released = true
-    }
-    return released
-  }
-
   return startWorker(engine, clock, async (shift) => {
     await pass(shift)
-    return release(shift) // what it held is to be given back
+    return releaseHolds(parts, shift) // what they held is to be given back
   })
 }

@@ -207,7 +207,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
       if ((await infoOf(name, ino)).origin === null) return infoOf(name, ino)
       flattened.add(ino)
       try {
-        await data.flatten(ctx, ino, progress, async (tx) => void await tree.settleHolds(tx, ino))
+        await data.flatten(ctx, ino, 'copy', progress, async (tx) => void await tree.settleHolds(tx, ino))
       } catch (e) {
         if (e instanceof PosixError && e.code === 'ENOSPC') throw new VolumeError('full', `The pool has too little space for all that ${name} shows: free some, or enlarge the pool (ogee grow), and call it again. What was copied is its own now.`)
         throw e

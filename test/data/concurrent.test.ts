@@ -143,7 +143,7 @@ test('a rollback, a snapshot, and who first looks at a clone of what is rolled b
       snapshot: () => w.data.quiesce(ctx, () => Promise.resolve()), // of another domain
       write: () => w.data.write(ctx, 3, 4096, written, 4096, 2 * KIB, quiet),
       read: () => w.data.read(ctx, 2, NOW, 0, seen.length, seen, 0),
-      flatten: () => w.data.flatten(ctx, 3, () => undefined, () => undefined)
+      flatten: () => w.data.flatten(ctx, 3, 'copy', () => undefined)
     }
     const left = new Set<string>(order)
     const doing = order.map(async (name, i) => {

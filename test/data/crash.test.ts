@@ -30,7 +30,7 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ op: fc.constant('unsnapshot' as const), which: fc.nat({ max: 9 }), steps: fc.constantFrom(0, 1, 2, 1000) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('rollback' as const), which: fc.nat({ max: 9 }), ino, cutAfter: fc.integer({ min: 0, max: 6 }) }) },
   { weight: 2, arbitrary: fc.record({ op: fc.constant('clone' as const), which: fc.nat({ max: 9 }), of: fc.nat({ max: 9 }), ino }) },
-  { weight: 1, arbitrary: fc.record({ op: fc.constant('flatten' as const), ino, turns: fc.oneof(fc.integer({ min: 0, max: 4 }), fc.constant(Infinity)) }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('flatten' as const), ino, how: fc.constantFrom('copy' as const, 'share' as const), turns: fc.oneof(fc.integer({ min: 0, max: 4 }), fc.constant(Infinity)) }) },
   { weight: 3, arbitrary: fc.record({ op: fc.constant('cut' as const) }) },
   { weight: 1, arbitrary: fc.record({ op: fc.constant('die' as const) }) })
 
@@ -73,7 +73,7 @@ async function cutAndCompare(steps: readonly Step[], seed: number): Promise<void
     } else if (s.op === 'flatten') {
       if (!contentOf(w, s.ino).hasOrigin) continue
       let ended = false
-      const flattening = w.data.flatten(ctx, s.ino, () => undefined, () => undefined).finally(() => (ended = true))
+      const flattening = w.data.flatten(ctx, s.ino, s.how, () => undefined).finally(() => (ended = true))
       for (let i = 0; i < s.turns && !ended; i++) await w.clock.advanceAsync(1)
       if (!ended) continue // it may go on, until the power goes
       await flattening
@@ -252,7 +252,7 @@ test('clones of files that share extents are flattened, and the power goes', { t
 test('a flatten of what shares its extents, and the power goes before it began', () => cutAndCompare([
   { op: 'write', ino: 3, offset: 0, length: 140 * KIB }, { op: 'sync', ino: 3 },
   { op: 'copy', ino: 4, from: 3, fromOffset: 0, offset: 8192, length: 130 * KIB, wish: 'shared' },
-  { op: 'snapshot' }, { op: 'clone', which: 0, of: 0, ino: 3 }, { op: 'flatten', ino: 3, turns: 0 }], 1))
+  { op: 'snapshot' }, { op: 'clone', which: 0, of: 0, ino: 3 }, { op: 'flatten', ino: 3, how: 'copy', turns: 0 }], 1))
 
 test('clones, clones of clones, and what becomes of them when the power goes', { timeout: 300_000 }, () =>
   fc.assert(fc.asyncProperty(fc.tuple(some, fc.constant(snapshots), some, fc.tuple(clone), some, fc.tuple(clone), fc.constant(snapshots), any, fc.tuple(clone), any).map((parts) => parts.flat()), fc.integer({ min: 1 }), cutAndCompare), { numRuns: Number(process.env.RUNS ?? 60) }).then(() => {

@@ -1,10 +1,11 @@
 /** Clones of trees as a user has them: made in an instant, the same to every program, and their own. */
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { writeTree } from '../programs/tree.js'
-import { makePlace, ok, refused, run } from './place.js'
+import { makePlace, ogeePath, ok, refused, run } from './place.js'
 import type { Ran } from './place.js'
 
 const sh = (script: string, cwd = '/'): Promise<Ran> => run('sh', ['-c', script], { cwd })
@@ -76,6 +77,71 @@ test('a clone of a subvolume on a pool that is not mounted; folders below that a
   assert.equal(ok(await sh('cat work/a/b/c/d && find work -mindepth 1 | sort && rmdir work/inner', dir)).out, 'deep\nwork/a\nwork/a/b\nwork/a/b/c\nwork/a/b/c/d\nwork/f\nwork/inner\n')
   refused(await ogee('clone', dir, '/home/inner@no', '/x'), /no snapshot/)
   refused(await ogee('clone', dir, '/a@one', '/x'), /There is no \/a|no subvolume/)
+  ok(await ogee('umount', dir))
+  ok(await ogee('fsck', pool))
+})
+
+test('a clone is flattened while it is used, stopped, gone on with after a kill, and its origin can go', async (t) => {
+  const { pool, dir, ogee, pid } = makePlace(t)
+  const origin = async (): Promise<string | null | undefined> => (JSON.parse(ok(await ogee('subvolume', 'list', dir, '--json')).out) as { path: string; origin: string | null }[]).find(({ path }) => path === '/work')?.origin
+  const sum = 'find . -printf "%p %y %m %n %s %T@ %U %G\\n" | sort && find . -type f ! -name changed -exec sha256sum {} + | sort'
+  ok(await ogee('mount', pool, dir))
+  ok(await ogee('subvolume', 'create', dir, '/home'))
+  writeTree(join(dir, 'home/src'), { files: 500, seed: 5 })
+  ok(await sh('ln src/configure link && truncate -s 3M sparse && printf x | dd of=sparse bs=1 seek=1000000 conv=notrunc status=none && head -c 8000000 /dev/urandom > big && setfattr -n user.colour -v blue big && sync .', join(dir, 'home')))
+  ok(await ogee('snapshot', 'create', dir, '/home@one'))
+  refused(await ogee('clone', dir, '/home/big', '/copy', '--flatten'), /leave --flatten out/)
+  refused(await ogee('subvolume', 'flatten', dir, '/home/src'), /no subvolume/)
+  refused(await ogee('subvolume', 'flatten', dir, 'db'), /ogee volume flatten/)
+  assert.match(ok(await ogee('subvolume', 'flatten', dir, '/home')).out, /needs no other tree/)
+  ok(await ogee('clone', dir, '/home@one', '/work'))
+  const used = async (): Promise<number> => Number(ok(await sh('stat -f -c "%b %f" .', dir)).out.split(' ').reduce((a, b) => String(Number(a) - Number(b))))
+  const before = await used()
+
+  const flattening = spawn(ogeePath, ['subvolume', 'flatten', dir, '/work'], { stdio: 'ignore' })
+  const ended = new Promise<void>((resolve) => flattening.on('exit', () => resolve()))
+  ok(await sh('echo changed > src/changed && printf y | dd of=big bs=1 seek=77 conv=notrunc status=none', join(dir, 'work')))
+  flattening.kill('SIGINT')
+  await ended
+  const killed = spawn(ogeePath, ['subvolume', 'flatten', dir, '/work'], { stdio: 'ignore' })
+  const gone = new Promise<void>((resolve) => killed.on('exit', () => resolve()))
+  process.kill(await pid(), 'SIGKILL')
+  await gone
+  await sh(`umount -l ${dir}`)
+  ok(await ogee('mount', pool, dir))
+  assert.match(ok(await ogee('subvolume', 'flatten', dir, '/work')).out, /^\/work needs no other tree\.$/m)
+  assert.equal(await origin(), null)
+  assert.equal(ok(await sh('cat src/changed; cmp big ../home/big | cut -d, -f1; ls | tr "\\n" " "', join(dir, 'work'))).out, 'changed\nbig ../home/big differ: byte 78\nbig link sparse src ')
+  assert.ok((await used()) - before < 1024, `${(await used()) - before} units of 4 KiB: nothing that both have was copied`)
+
+  // all that the origin had is still there when it is gone
+  ok(await sh('rm src/changed && cp --preserve=all ../home/big . && touch -r ../home/src src && touch -r ../home . ', join(dir, 'work')))
+  const was = ok(await sh(`${sum} && getfattr --only-values -n user.colour big`, join(dir, 'home'))).out
+  assert.equal(ok(await sh(`${sum} && getfattr --only-values -n user.colour big`, join(dir, 'work'))).out, was)
+  ok(await sh('rm -r home/*', dir))
+  ok(await ogee('snapshot', 'rm', dir, '/home@one', '--wait'))
+  ok(await ogee('subvolume', 'rm', dir, '/home'))
+  ok(await ogee('umount', dir))
+  ok(await ogee('fsck', pool))
+  ok(await ogee('mount', pool, dir))
+  assert.equal(ok(await sh(`${sum} && getfattr --only-values -n user.colour big`, join(dir, 'work'))).out, was)
+
+  // at once, of a pool that is not mounted; and what a snapshot shows as it was before holds the origin
+  ok(await ogee('snapshot', 'create', dir, '/work@two'))
+  ok(await ogee('clone', dir, '/work@two', '/three', '--flatten'))
+  ok(await ogee('clone', dir, '/work@two', '/four'))
+  ok(await sh('ls -R four > list', dir))
+  ok(await ogee('snapshot', 'create', dir, '/four@then'))
+  ok(await ogee('umount', dir))
+  assert.match(ok(await ogee('subvolume', 'flatten', pool, '/four')).out, /its snapshots still hold \/work@two/)
+  ok(await ogee('fsck', pool))
+  ok(await ogee('mount', pool, dir))
+  assert.equal(ok(await sh(`${sum}`, join(dir, 'three'))).out, ok(await sh(`${sum}`, join(dir, 'four'))).out)
+  ok(await sh('rm list && rm -r work/*', dir))
+  ok(await ogee('snapshot', 'rm', dir, '/work@two'))
+  refused(await ogee('subvolume', 'rm', dir, '/work'), /\/four is a clone of it: remove that first, or have it be/)
+  ok(await ogee('snapshot', 'rm', dir, '/four@then', '--wait'))
+  ok(await ogee('subvolume', 'rm', dir, '/work'))
   ok(await ogee('umount', dir))
   ok(await ogee('fsck', pool))
 })

@@ -11,7 +11,7 @@ test('a removal while a pass ends is swept too', async () => {
   const clock = manualClock()
   const engine = openMemory({ clock, random: seededRandom(1) })
   let looks = 0
-  const tree = { sweepsWanted: () => (looks++, []), holds: () => [] } as unknown as Tree // nothing to do, however often it looks
+  const tree = { sweepsWanted: () => (looks++, []), treeHolds: () => [] } as unknown as Tree // nothing to do, however often it looks
   for (let steps = 0; steps < 30; steps++) {
     const sweeper = startSweeper({ engine, tree, data: {} as Data, clock })
     sweeper.wake()

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { Refusal } from '../../pool/index.js'
 import { askCall } from '../daemon/client.js'
-import { flatten } from '../flattening.js'
+import { flattenTree, flattenVolume } from '../flattening.js'
 import { locate } from '../locate.js'
 import { onPool } from '../on-pool.js'
 import { say } from '../output.js'
@@ -19,7 +19,7 @@ export const addClone = (program: Command): void => {
     .argument('<TO>', 'the path of the new file or subvolume, or the name of the new volume')
     .summary('clone a file, a snapshot or a volume, in an instant')
     .description('Makes a subvolume or a volume that begins as what a snapshot shows (or as a volume is now), in an instant whatever that holds. What is\nthe same takes no space again; what it shows is held until the clone is removed, though the snapshot\'s name may go.\nOf a file it makes another file with the same owner, mode, times, ACLs and extended attributes; both are independent.')
-    .option('--flatten', 'of a volume: then copy all of it, so that it needs its origin no more (see `ogee volume flatten`)')
+    .option('--flatten', 'then make it independent of its origin (see `ogee volume flatten`, `ogee subvolume flatten`)')
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  ogee snapshot create /srv/pool /@monday\n  ogee clone /srv/pool /@monday /work\n  ogee clone /srv/pool /images/base.img /images/web.img\n  ogee clone /srv/pool db@monday test')
     .action(clone)
@@ -27,8 +27,8 @@ export const addClone = (program: Command): void => {
 
 async function clone(path: string, from: string, to: string, flags: Flags): Promise<void> {
   const { pool } = locate(path)
-  if (flags.flatten === true && from.startsWith('/')) throw new Refusal('usage', 'Only a clone of a volume can be flattened: leave --flatten out.')
+  if (flags.flatten === true && from.startsWith('/') && !from.includes('@')) throw new Refusal('usage', 'A clone of a file needs its origin in no way: leave --flatten out.')
   const { made } = await onPool(pool, () => askCall(pool, 'clone', { from, to }, (f) => f.Cloned), async (p) => ({ made: (await p.clones.clone(from, to)).made }))
-  if (flags.flatten === true) await flatten(pool, made)
+  if (flags.flatten === true) await (from.startsWith('/') ? flattenTree(pool, made) : flattenVolume(pool, made))
   say(flags.json === true ? JSON.stringify({ made, from }) : `${made} is a ${flags.flatten === true ? 'copy' : 'clone'} of ${from} now.`)
 }

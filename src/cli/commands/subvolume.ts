@@ -2,6 +2,7 @@
 import Table from 'cli-table3'
 import type { Command } from 'commander'
 import { askCall } from '../daemon/client.js'
+import { flattenTree } from '../flattening.js'
 import { locate } from '../locate.js'
 import { onPool } from '../on-pool.js'
 import { PLAIN_TABLE, say } from '../output.js'
@@ -20,6 +21,9 @@ export const addSubvolume = (program: Command): void => {
     .summary('make a subvolume').option('--json', 'print JSON').action(create)
   group.command('list').argument('<POOL|DIR>', POOL)
     .summary('list subvolumes, the whole tree first').option('--json', 'print JSON').action(list)
+  group.command('flatten').argument('<POOL|DIR>', POOL).argument('<PATH>', 'a clone, or a tree that was rolled back')
+    .summary('make a clone independent of what it is a clone of').description('Gives a clone all that it still reads from its origin, which it shares with that where it can. Ctrl-C stops it; the next call goes on.')
+    .option('--json', 'print JSON').action(flatten)
   group.command('rm').argument('<POOL|DIR>', POOL).argument('<PATH...>', 'empty, and without snapshots')
     .summary('remove subvolumes').action(remove)
 }
@@ -37,6 +41,11 @@ async function list(path: string, flags: Flags): Promise<void> {
   const table = new Table({ head: ['SUBVOLUME', 'SNAPSHOTS', 'CLONE OF'], style: { head: [], border: [], compact: true }, chars: PLAIN_TABLE })
   for (const s of subvolumes) table.push([s.path, String(s.snapshots), s.origin ?? '-'])
   say(table.toString())
+}
+
+async function flatten(path: string, at: string, flags: Flags): Promise<void> {
+  const { path: made, origin } = await flattenTree(locate(path).pool, at)
+  say(flags.json === true ? JSON.stringify({ path: made, origin }) : origin === null ? `${made} needs no other tree.` : `${made} needs no other tree; its snapshots still hold ${origin}.`)
 }
 
 async function remove(path: string, paths: readonly string[]): Promise<void> {

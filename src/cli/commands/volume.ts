@@ -8,7 +8,7 @@ import { Refusal } from '../../pool/index.js'
 import { announceSize, attach, detach, volumeFile } from '../attaching.js'
 import { askCall, askVolumes } from '../daemon/client.js'
 import { locate } from '../locate.js'
-import { flatten } from '../flattening.js'
+import { flattenVolume } from '../flattening.js'
 import { bytesText, PLAIN_TABLE, say } from '../output.js'
 import { parseSize } from '../sizes.js'
 import { askClosed, volumeRefusal } from '../volume-asks.js'
@@ -71,7 +71,7 @@ export const addVolume = (program: Command): void => {
     say(flags.json === true ? JSON.stringify({ volume: name, device }) : `Detached ${device}.`)
   }))
   add('flatten', [['<NAME>', 'a clone']], 'have a clone copy what it shows of its origin, and be one no more').action((path: string, name: string, flags: Flags) => refusing(async () =>
-    show(flags, { volumes: [await flatten(locate(path).pool, name)], fenced: null }, (v) => (v.origin === null ? `Volume ${v.name} needs no other one.` : `Volume ${v.name} is a clone of ${v.origin}.`))))
+    show(flags, { volumes: [await flattenVolume(locate(path).pool, name)], fenced: null }, (v) => (v.origin === null ? `Volume ${v.name} needs no other one.` : `Volume ${v.name} is a clone of ${v.origin}.`))))
   add('rm', [['<NAME>', 'the volume']], 'remove a volume and all that is on it').action((path: string, name: string, flags: Flags) => refusing(async () => {
     await ask(path, { do: 'rm', name })
     say(flags.json === true ? JSON.stringify({ removed: name }) : `Removed volume ${name}.`)

@@ -1,16 +1,20 @@
-/** What the daemon does for `ogee snapshot diff`, `ogee export`, `ogee import` and `ogee volume flatten`: the pool's own calls, part by part. */
+/** What the daemon does for `ogee snapshot diff`, `ogee export`, `ogee import`, `ogee volume flatten` and `ogee subvolume flatten`: the pool's own calls, part by part. */
 import { fileImage } from '../../pool/index.js'
 import type { Pool } from '../../pool/index.js'
 import type { Streams } from './control.js'
 import type { Door } from './door.js'
 
-export const imageStreams = ({ diffs, images, volumes }: Pool, door: Door): Streams => ({
+export const imageStreams = ({ diffs, images, subvolumes, volumes }: Pool, door: Door): Streams => ({
   'snapshot/diff': (query, sink) => diffs.diff(query.get('a') ?? '', query.get('b') ?? '', (line) => sink(`${JSON.stringify(line)}\n`)),
   'image/export': (query, sink) => images.export(query.get('snapshot') ?? '', query.get('since') ?? undefined, sink),
   'image/raw': (query, sink) => images.exportRaw(query.get('snapshot') ?? '', (bytes) => sink(Buffer.from(bytes))), // it is read into again
   async 'volume/flatten'(query, sink) {
     const volume = await volumes.flatten(query.get('name') ?? '', (done, of) => sink(`${JSON.stringify({ done, of })}\n`))
-    await sink(`${JSON.stringify({ volume })}\n`)
+    await sink(`${JSON.stringify({ ended: volume })}\n`)
+  },
+  async 'subvolume/flatten'(query, sink) {
+    const tree = await subvolumes.flatten(query.get('name') ?? '', (done, of) => sink(`${JSON.stringify({ done, of })}\n`))
+    await sink(`${JSON.stringify({ ended: tree })}\n`)
   },
   async 'image/import'(query, sink) {
     const image = fileImage(query.get('file') ?? '')
