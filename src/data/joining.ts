@@ -23,7 +23,7 @@ import { HISTORY_KIND, decodePast } from './history.js'
 import { decodeOrigin, originKey } from './origin.js'
 import type { Origin } from './origin.js'
 import { seenAt } from './reading.js'
-import { markNow, markPast, RANGES_MAX, sourceOf } from './sharing.js'
+import { mark, RANGES_MAX, sourceOf } from './sharing.js'
 import type { Taken } from './sharing.js'
 import { Uncounted } from './shares.js'
 
@@ -73,8 +73,7 @@ async function joinLocked(floor: Floor, ctx: Context, target: File, source: File
   const { map } = await sourceOf(floor, ctx, from.ino, from.epoch, source)
   const taken = lentOf(target.map, map)
   if (taken.length === 0) return false
-  await markNow(floor, ctx, source, taken)
-  await markPast(floor, ctx, source, taken)
+  await mark(floor, ctx, source, taken)
   const body = (editor: Editor, _tx: Tx, ref: FileRef, before: { readonly sizeBytes: number }): { sizeBytes: number, keepInline: true } => {
     for (const { off, len, start } of taken) {
       editor.liftExtents(off, off + len)

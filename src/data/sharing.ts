@@ -162,8 +162,7 @@ async function shareLocked(floor: Floor, ctx: Context, request: Request, source:
   if (limit <= fromOffset) return { copy: end - fromOffset }
   const { taken, upto } = planOf(map, fromOffset, Math.min(limit, fromOffset + room(target.map, toOffset, limit - fromOffset)))
   if (upto === fromOffset) return { copy: Math.min(end, pendingEnd(map, fromOffset)) - fromOffset }
-  await markNow(floor, ctx, source, taken)
-  if (request.view !== NOW) await markPast(floor, ctx, source, taken)
+  await mark(floor, ctx, source, taken)
   const done = Math.min(upto, end) - fromOffset
   await take(floor, ctx, target, toOffset, done, upto - fromOffset, taken.map((t) => ({ ...t, off: t.off - fromOffset + toOffset })), request.effects)
   return { done }
@@ -231,9 +230,14 @@ const isIn = (map: FileMap, taken: Taken): boolean => rowAt(map, taken) !== unde
 const ownIn = (map: FileMap, taken: Taken): boolean => rowAt(map, taken)?.kind === 'own'
 
 /** The source's own extents among these become shared ones, of which it is the only holder so far. */
-export async function markNow(floor: Floor, ctx: Context, source: File, taken: readonly Taken[]): Promise<void> {
-  const own = taken.filter((t) => ownIn(source.map, t))
-  if (own.length === 0) return
+export async function mark(floor: Floor, ctx: Context, source: File, taken: readonly Taken[]): Promise<void> {
+  const now = taken.filter((t) => ownIn(source.map, t))
+  const past = taken.filter((t) => t.of.kind === 'own' && !isIn(source.map, t)) // of a view; before the others are cut where they are marked
+  if (now.length > 0) await markNow(floor, ctx, source, now)
+  if (past.length > 0) await markPast(floor, ctx, source, past)
+}
+
+async function markNow(floor: Floor, ctx: Context, source: File, own: readonly Taken[]): Promise<void> {
   await floor.needSharing() // older versions are kept out before the first of them
   await commit(floor, ctx, source, { effects: NO_TOUCH }, (editor, _tx, _ref, before) => {
     for (const { off, len } of own) editor.markShared(off, off + len)
@@ -241,10 +245,8 @@ export async function markNow(floor: Floor, ctx: Context, source: File, taken: r
   })
 }
 
-/** The same of its extents in history, each as a whole. */
-export async function markPast(floor: Floor, ctx: Context, { ino, map }: File, taken: readonly Taken[]): Promise<void> {
-  const own = taken.filter((t) => t.of.kind === 'own' && !isIn(map, t))
-  if (own.length === 0) return
+/** Extents in history, each as a whole. */
+async function markPast(floor: Floor, ctx: Context, { ino }: File, own: readonly Taken[]): Promise<void> {
   await floor.needSharing()
   await floor.engine.transact(ctx, async (tx) => {
     const marked: Piece[] = []
