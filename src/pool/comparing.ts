@@ -5,11 +5,11 @@ import type { Engine } from '../engine/index.js'
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFSOCK } from '../meta/index.js'
 import type { Tree } from '../meta/index.js'
 import { bytesOf, diffTree, parseNamed, textOf } from '../snapshot/index.js'
-import type { Aspect } from '../snapshot/index.js'
+import type { Aspect, Snapshots } from '../snapshot/index.js'
 import { rootContext } from '../sys/index.js'
 import { poolNames } from './names.js'
 import type { Domain } from './names.js'
-import { Refusal } from './refusal.js'
+import { Refusal, saying } from './refusal.js'
 
 export type DiffLine =
   | { readonly change: 'added' | 'removed', readonly path: string, readonly type: FileType }
@@ -28,6 +28,7 @@ interface Parts {
   readonly engine: Engine
   readonly tree: Tree
   readonly data: Data
+  readonly snapshots: Snapshots
 }
 
 /** A domain, now or as a snapshot shows it. */
@@ -62,6 +63,11 @@ export function seenDomains(parts: { readonly engine: Engine, readonly tree: Tre
   }
 }
 
+/** What a rollback took out of a tree is not taken for files that were moved. */
+export const replacedGone = (snapshots: Snapshots, { domain, path }: Domain): Promise<void> => saying({
+  EBUSY: () => new Refusal('in-use', `What a rollback of ${path} replaced is still being removed: try again when that is done.`)
+}, () => snapshots.replacedGone(rootContext, domain))
+
 export function poolDiffs(parts: Parts): PoolDiffs {
   const domains = seenDomains(parts)
   return {
@@ -71,6 +77,7 @@ export function poolDiffs(parts: Parts): PoolDiffs {
       if (a.domain !== b.domain) throw new Refusal('usage', `${one} and ${other} are not of one tree, subvolume or volume: compare two snapshots of one, or one with what it is now.`)
       const of = { domain: a.domain, root: a.root, old: a.view, young: b.view }
       if (a.view !== b.view) {
+        if (a.view === NOW || b.view === NOW) await replacedGone(parts.snapshots, a)
         if (a.path.startsWith('/')) await diffTree(parts, of, (c) => tell({
           change: c.change, path: textOf(c.path), type: typeOf(c.mode),
           ...(c.from === undefined ? {} : { from: textOf(c.from) }), ...(c.aspects === undefined ? {} : { what: c.aspects })

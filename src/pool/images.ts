@@ -15,7 +15,7 @@ import type { Store } from '../store/index.js'
 import { rootContext } from '../sys/index.js'
 import type { Clock } from '../sys/index.js'
 import type { Volumes } from '../volume/index.js'
-import { seenDomains } from './comparing.js'
+import { replacedGone, seenDomains } from './comparing.js'
 import type { Seen } from './comparing.js'
 import { poolNames } from './names.js'
 import { Refusal } from './refusal.js'
@@ -182,6 +182,7 @@ export function poolImages(parts: Parts): PoolImages {
     }
     if (all.some(({ name }) => name === header.snapshot)) throw new Refusal('exists', `There is a snapshot ${at.path}@${textOf(header.snapshot)} already: nothing was imported.`)
     let first: string | undefined
+    await replacedGone(parts.snapshots, at)
     if (header.kind === 'tree') await diffTree(parts, { domain: at.domain, root: at.root, old: newest.epoch, young: NOW }, ({ path }) => void (first ??= textOf(path)))
     else if ((await data.changes(rootContext, at.root, newest.epoch, NOW)).length > 0) first = 'its bytes'
     if (first !== undefined) throw new Refusal('in-use', `${at.path} was changed since ${text} (${first}): an increment goes to what is as its base was. Nothing was imported.`)

@@ -187,3 +187,20 @@ test('random use, snapshots, rollbacks and kills give what byte arrays give', { 
     }
   }), { numRuns: Number(process.env.OGEE_RUNS ?? 15), ...(process.env.OGEE_SEED === undefined ? {} : { seed: Number(process.env.OGEE_SEED) }) })
 })
+
+test('what is compared with a tree as it is now, while a rollback of it still removes what was there, does not know that', { timeout: 60_000 }, async () => {
+  const rig = await makeRig(8)
+  const { pool, vfs } = rig.now
+  const made: string[] = []
+  for (let i = 0; i < 300; i++) {
+    await vfs.mknod(rootContext, 1, `f${i}`, 0o100644, 0, 0)
+    made.push(`f${i}`)
+  }
+  await pool.snapshots.create('/@a')
+  await pool.snapshots.create('/@b')
+  await pool.snapshots.rollBack('/@a', 'refuse')
+  const told = new Map<string, string[]>()
+  await pool.diffs.diff('/@b', '/', (line) => void ('path' in line && told.set(line.change, [...told.get(line.change) ?? [], line.path])))
+  for (const change of ['removed', 'added']) assert.deepEqual(told.get(change)?.sort(), made.map((n) => `/${n}`).sort(), change)
+  await rig.end()
+})
