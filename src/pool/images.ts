@@ -1,6 +1,8 @@
 /**
  * Images as commands know them: `ogee export` of `/path@NAME` or `VOLUME@NAME`, `ogee import` into a path or a volume.
  *   - An image is read to its end before anything is made of it: one that is cut, damaged or does not fit changes nothing.
+ *   - What an import began and did not end (the disk failed, the daemon died) says so, by an xattr of its root. The next import to it
+ *     empties it, or takes it back to its base, if it is told to: somebody may have put something of his own there since.
  *   - A snapshot is known by the pool it was taken in, its domain and its epoch; an imported one keeps that name of its origin with it
  *     (an xattr). So an increment is refused unless its base is there, and nothing was changed since.
  */
@@ -9,7 +11,7 @@ import { NOW } from '../data/index.js'
 import type { Data } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Tree } from '../meta/index.js'
-import { diffTree, exportImage, ImageError, openImporter, ORIGIN_XATTR, readImage, textOf } from '../snapshot/index.js'
+import { bytesOf, diffTree, emptyFolder, exportImage, ImageError, IMPORTING_XATTR, openImporter, ORIGIN_XATTR, readImage, textOf } from '../snapshot/index.js'
 import type { Header, Snapshots } from '../snapshot/index.js'
 import type { Store } from '../store/index.js'
 import { rootContext } from '../sys/index.js'
@@ -18,18 +20,19 @@ import type { Volumes } from '../volume/index.js'
 import { replacedGone, seenDomains } from './comparing.js'
 import type { Seen } from './comparing.js'
 import { poolNames } from './names.js'
-import { Refusal } from './refusal.js'
+import { Refusal, saying } from './refusal.js'
 import { refusing } from './snapshots.js'
-import type { PoolSubvolumes, Touched } from './snapshots.js'
+import type { PoolSnapshots, PoolSubvolumes, Touched } from './snapshots.js'
 
 export interface PoolImages {
   /** `since`: the name of an older snapshot of the same. */
   export(snapshot: string, since: string | undefined, out: (bytes: Uint8Array) => Promise<void>): Promise<void>
   /** A volume's plain bytes, zeros for its holes. */
   exportRaw(snapshot: string, out: (bytes: Uint8Array) => Promise<void>): Promise<void>
-  /** Answers the snapshot that there is now. `changed`: names and inodes of which the kernel must forget what it knew. */
-  import(to: string, image: ImageFile, progress: (done: number, of: number) => Promise<void> | void, changed: Changed): Promise<string>
+  /** Answers the snapshot that there is now. `halfDone`: what an earlier import left there. `changed`: names and inodes of which the kernel must forget what it knew. */
+  import(to: string, image: ImageFile, halfDone: HalfDone, progress: (done: number, of: number) => Promise<void> | void, changed: Changed): Promise<string>
 }
+export type HalfDone = 'refuse' | 'remove'
 export type Changed = (touched: Touched & { readonly ino: number }) => Promise<void> | void
 export interface ImageFile {
   readonly sizeBytes: number
@@ -44,6 +47,7 @@ interface Parts {
   readonly store: Store
   readonly clock: Clock
   readonly snapshots: Snapshots
+  readonly rollBack: PoolSnapshots['rollBack']
   readonly subvolumes: PoolSubvolumes
   readonly volumes: Volumes
   removed(ino: number): void
@@ -69,6 +73,7 @@ export function poolImages(parts: Parts): PoolImages {
   const domains = seenDomains(parts)
   const names = poolNames(parts)
   const reader = engine.reader(rootContext)
+  const running = new Set<number>() // roots of what images are put into now
   const idOf = async ({ domain, root }: { readonly domain: number, readonly root: number }, view: number): Promise<readonly string[]> => {
     const origin = await tree.getxattr(reader, root, ORIGIN_XATTR, view)
     const own = `${uuid}/${domain}/${view}`
@@ -112,21 +117,27 @@ export function poolImages(parts: Parts): PoolImages {
       await domains.stillThere(seen)
     },
 
-    async import(to, image, progress, changed) {
+    async import(to, image, halfDone, progress, changed) {
       const { header, dataBytes } = await verify(image, progress)
       const { freeBytes } = parts.store.status()
       if (dataBytes > freeBytes) throw new Refusal('full', `The image holds ${Math.ceil(dataBytes / 1024 ** 2)} MiB, the pool has ${Math.floor(freeBytes / 1024 ** 2)} MiB free: free some, or enlarge the pool (\`ogee grow\`). Nothing was imported.`)
-      const root = header.since === undefined ? await fresh(to, header, changed) : await base(to, header, header.since)
+      const root = header.since === undefined ? await fresh(to, header, halfDone, changed) : await base(to, header, header.since, halfDone, changed)
       const importer = openImporter({ ...parts, changed: (parent, name, ino) => changed({ parent, name, ino }) }, root)
       const apply = async (): Promise<void> => {
+        await importer.begin()
         for await (const { record, endBytes } of readImage((at, into) => image.read(at, into))) {
           await importer.apply(record)
           await progress(image.sizeBytes + endBytes, image.sizeBytes * 2)
         }
-        await importer.originIs(header.id)
+        await importer.ended(header.id)
         await parts.snapshots.create(rootContext, root, header.snapshot)
       }
-      await (header.kind === 'volume' ? refusing(() => volumes.whileClosed(to, 'import an image into it', apply)) : apply())
+      running.add(root)
+      try {
+        await (header.kind === 'volume' ? refusing(() => volumes.whileClosed(to, 'import an image into it', apply)) : apply())
+      } finally {
+        running.delete(root)
+      }
       return `${to}@${textOf(header.snapshot)}`
     }
   }
@@ -148,10 +159,20 @@ export function poolImages(parts: Parts): PoolImages {
     return { header, dataBytes }
   }
 
-  /** Where a whole image goes: a new volume; a new subvolume, or an empty one without snapshots. */
-  async function fresh(to: string, header: Header, changed: Changed): Promise<number> {
+  /** Whether an import to it was broken off, and what that left may go. */
+  async function isHalfDone(to: string, root: number, halfDone: HalfDone, goes: string): Promise<boolean> {
+    if (running.has(root)) throw new Refusal('in-use', `An image is being imported into ${to}: nothing else was imported.`)
+    if (await tree.getxattr(reader, root, IMPORTING_XATTR, NOW) === undefined) return false
+    if (halfDone === 'refuse') throw new Refusal('exists', `An import into ${to} was broken off, and what it left is there: add --anew, which ${goes}. Nothing was imported.`)
+    return true
+  }
+
+  /** Where a whole image goes: a new volume; a new subvolume, or an empty one without snapshots; what is left of an import. */
+  async function fresh(to: string, header: Header, halfDone: HalfDone, changed: Changed): Promise<number> {
     if (header.kind === 'volume') {
       if (to.includes('/')) throw new Refusal('usage', `The image is of a volume, and ${to} is a path: name a volume to be made.`)
+      const there = await tree.volume(reader, bytesOf(to))
+      if (there !== undefined && await isHalfDone(to, there, halfDone, 'removes that volume first')) await refusing(() => volumes.remove(to))
       return refusing(async () => (await volumes.create(to, header.sizeBytes ?? 0)).inode)
     }
     if (!to.startsWith('/')) throw new Refusal('usage', `The image is of a tree: ${JSON.stringify(to)} is no path in the pool; it begins with "/", as in /home.`)
@@ -164,13 +185,17 @@ export function poolImages(parts: Parts): PoolImages {
       await changed({ ...touched, ino: 0 })
       return (await names.domainAt(to)).root
     }
+    const hasSnapshots = (await tree.snapshots(reader, isThere.domain)).length > 0
+    if (!hasSnapshots && await isHalfDone(to, isThere.root, halfDone, 'removes all that is in it first')) await saying({
+      EBUSY: () => new Refusal('in-use', `There is a subvolume in ${to}: remove it first (\`ogee subvolume rm\`). Nothing was imported.`)
+    }, () => emptyFolder(parts, { ctx: rootContext, isOver: () => false, breathe: () => Promise.resolve() }, isThere.root, (parent, name, ino) => changed({ parent, name, ino })))
     const entries = await tree.list(reader, isThere.root, NOW, 0, 0, 1)
-    if (entries.length > 0 || (await tree.snapshots(reader, isThere.domain)).length > 0) throw new Refusal('exists', `${to} is not empty, or has snapshots: a whole image goes to a new path.`)
+    if (entries.length > 0 || hasSnapshots) throw new Refusal('exists', `${to} is not empty, or has snapshots: a whole image goes to a new path.`)
     return isThere.root
   }
 
   /** Where an increment goes: what has its base as newest snapshot, and was not changed since. */
-  async function base(to: string, header: Header, since: NonNullable<Header['since']>): Promise<number> {
+  async function base(to: string, header: Header, since: NonNullable<Header['since']>, halfDone: HalfDone, changed: Changed): Promise<number> {
     const at = await names.domainAt(to)
     if (to.startsWith('/') !== (header.kind === 'tree')) throw new Refusal('usage', `The image is of a ${header.kind}, and ${to} is none.`)
     const all = await tree.snapshots(reader, at.domain)
@@ -183,6 +208,11 @@ export function poolImages(parts: Parts): PoolImages {
     if (all.some(({ name }) => name === header.snapshot)) throw new Refusal('exists', `There is a snapshot ${at.path}@${textOf(header.snapshot)} already: nothing was imported.`)
     let first: string | undefined
     await replacedGone(parts.snapshots, at)
+    if (await isHalfDone(to, at.root, halfDone, `takes it back to ${text} first`)) {
+      const { touched } = await parts.rollBack(text, 'refuse')
+      for (const name of touched?.names ?? []) await changed({ parent: at.root, name, ino: 0 })
+      return at.root // as its base is, though with other inodes
+    }
     if (header.kind === 'tree') await diffTree(parts, { domain: at.domain, root: at.root, old: newest.epoch, young: NOW }, ({ path }) => void (first ??= textOf(path)))
     else if ((await data.changes(rootContext, at.root, newest.epoch, NOW)).length > 0) first = 'its bytes'
     if (first !== undefined) throw new Refusal('in-use', `${at.path} was changed since ${text} (${first}): an increment goes to what is as its base was. Nothing was imported.`)

@@ -19,6 +19,9 @@ export type Aspect = 'content' | 'mode' | 'owner' | 'flags' | 'times' | 'xattrs'
 
 /** Says of what an imported snapshot is the image (exporting.ts): no part of what it shows. */
 export const ORIGIN_XATTR = 'trusted.ogee.origin'
+/** Says, while an image is put into it, that not all of that is there. */
+export const IMPORTING_XATTR = 'trusted.ogee.importing'
+export const isOurs = (xattr: string): boolean => xattr === ORIGIN_XATTR || xattr === IMPORTING_XATTR
 
 export interface PathChange {
   readonly change: 'added' | 'removed' | 'renamed' | 'modified'
@@ -128,7 +131,7 @@ export async function xattrsAt({ engine, tree }: ComparisonParts, ino: number, v
   const found = new Map<string, Uint8Array>()
   for (const name of await tree.listxattr(reader, ino, view)) {
     const value = await tree.getxattr(reader, ino, name, view)
-    if (value !== undefined && name !== ORIGIN_XATTR) found.set(name, value)
+    if (value !== undefined && !isOurs(name)) found.set(name, value)
   }
   return found
 }

@@ -12,7 +12,7 @@ import type { Data } from '../data/index.js'
 import { S_IFDIR, S_IFLNK, S_IFMT } from '../meta/index.js'
 import type { Inode, Op, Tree } from '../meta/index.js'
 import { isFolder } from './comparison.js'
-import { ORIGIN_XATTR } from './diff.js'
+import { IMPORTING_XATTR, isOurs, ORIGIN_XATTR } from './diff.js'
 import type { AttributesRecord, DataRecord, ImageRecord } from './image.js'
 
 export interface ImportParts {
@@ -37,8 +37,10 @@ const IMMUTABLE_OR_APPEND = 0x10 | 0x20
 export interface Importer {
   /** All but the header and the end. */
   apply(record: ImageRecord | DataRecord): Promise<void>
+  /** Says that not all is there, until `ended`. */
+  begin(): Promise<void>
   /** Says of what it is the image now. */
-  originIs(id: string): Promise<void>
+  ended(id: string): Promise<void>
 }
 
 export function openImporter(parts: ImportParts, root: number): Importer {
@@ -110,7 +112,7 @@ export function openImporter(parts: ImportParts, root: number): Importer {
   async function setXattrs(ino: number, { xattrs }: AttributesRecord): Promise<void> {
     const reader = engine.reader(ctx)
     for (const name of await tree.listxattr(reader, ino, NOW)) {
-      if (!Object.hasOwn(xattrs, name) && !(name === ORIGIN_XATTR && ino === root)) await change((tx, op) => tree.removexattr(tx, op, ino, name))
+      if (!Object.hasOwn(xattrs, name) && !(isOurs(name) && ino === root)) await change((tx, op) => tree.removexattr(tx, op, ino, name))
     }
     for (const [name, value] of Object.entries(xattrs)) {
       const bytes = Buffer.from(value, 'base64')
@@ -200,8 +202,14 @@ export function openImporter(parts: ImportParts, root: number): Importer {
         case 'header': case 'end': return
       }
     },
-    async originIs(id) {
-      await change((tx, op) => tree.setxattr(tx, op, root, ORIGIN_XATTR, Buffer.from(id), 0, false))
+    async begin() {
+      await change((tx, op) => tree.setxattr(tx, op, root, IMPORTING_XATTR, Buffer.alloc(0), 0, false))
+    },
+    async ended(id) {
+      await change(async (tx, op) => {
+        await tree.setxattr(tx, op, root, ORIGIN_XATTR, Buffer.from(id), 0, false)
+        await tree.removexattr(tx, op, root, IMPORTING_XATTR)
+      })
     }
   }
 }

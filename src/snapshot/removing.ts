@@ -7,7 +7,7 @@
 import { PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import { NOW } from '../data/index.js'
-import type { Engine, Tx } from '../engine/index.js'
+import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import { S_IFDIR, S_IFMT } from '../meta/index.js'
 import type { DirectoryRow, Op, Replaced, Tree } from '../meta/index.js'
 import { startWorker } from './working.js'
@@ -15,7 +15,7 @@ import type { Shift, Worker } from './working.js'
 
 const LIST_ROWS = 64
 
-interface Parts {
+export interface RemovingParts {
   readonly engine: Engine
   readonly tree: Tree
   readonly clock: Clock
@@ -29,17 +29,15 @@ interface Folder {
   readonly name: string
 }
 
-export function startRemover({ engine, tree, clock, removed }: Parts): Worker {
-  const opNow = (ctx: Context): Op => {
-    const now = { sec: 0, nsec: 0 }
-    clock.realtime(now)
-    return { ctx, now, check: false, session: engine.session }
-  }
+function change<T>({ engine, clock }: RemovingParts, ctx: Context, body: (tx: Tx, op: Op) => T | Promise<T>): Promise<T> {
+  const now = { sec: 0, nsec: 0 }
+  clock.realtime(now)
+  return engine.transact(ctx, (tx) => body(tx, { ctx, now, check: false, session: engine.session }))
+}
 
-  const change = <T>(ctx: Context, body: (tx: Tx, op: Op) => T | Promise<T>): Promise<T> => {
-    const op = opNow(ctx)
-    return engine.transact(ctx, (tx) => body(tx, op))
-  }
+/** All that is in a folder goes. `told`: of each name, when it went. EBUSY: a subvolume is in it. */
+export async function emptyFolder(parts: RemovingParts, { ctx, isOver, breathe }: Omit<Shift, 'begin'>, top: number, told: (parent: number, name: string, ino: number) => MaybePromise<void>): Promise<void> {
+  const { engine, tree, removed } = parts
 
   /** Flags that forbid it go first. */
   async function plain(tx: Tx, op: Op, ino: number): Promise<void> {
@@ -47,43 +45,50 @@ export function startRemover({ engine, tree, clock, removed }: Parts): Worker {
   }
 
   /** Not there any more, or something new in it: the next look tells. */
-  async function drop(ctx: Context, parent: number, { name, ino, typeBits }: DirectoryRow): Promise<void> {
+  async function drop(parent: number, { name, ino, typeBits }: DirectoryRow): Promise<void> {
     try {
-      const { left, isOrphan } = await change(ctx, async (tx, op) => {
+      const { left, isOrphan } = await change(parts, ctx, async (tx, op) => {
         await plain(tx, op, parent)
         await plain(tx, op, ino)
         return (typeBits & S_IFMT) === S_IFDIR ? tree.rmdir(tx, op, parent, name) : tree.unlink(tx, op, parent, name)
       })
+      await told(parent, name, ino)
       if (isOrphan) removed(left.ino)
     } catch (e) {
       if (!(e instanceof PosixError && ['ENOENT', 'ENOTEMPTY', 'ESTALE', 'ENOTDIR', 'EISDIR'].includes(e.code))) throw e
     }
   }
 
-  async function remove({ ctx, isOver, breathe }: Shift, replaced: Replaced): Promise<void> {
-    const path: Folder[] = [{ ino: replaced.ino, name: '' }]
-    while (!isOver()) {
-      const { ino, name } = path[path.length - 1]
-      const rows = await tree.list(engine.reader(ctx), ino, NOW, 0, 0, LIST_ROWS)
-      if (rows.length === 0) {
-        if (path.length === 1) break
-        path.pop()
-        const above = path[path.length - 1].ino
-        await drop(ctx, above, { name, ino, typeBits: S_IFDIR, cookieHigh: 0, cookieLow: 0 })
-        await breathe()
-        continue
-      }
-      const folder = rows.find(({ typeBits }) => (typeBits & S_IFMT) === S_IFDIR)
-      for (const row of rows) {
-        if ((row.typeBits & S_IFMT) === S_IFDIR) continue
-        await drop(ctx, ino, row)
-        await breathe()
-        if (isOver()) return
-      }
-      if (folder !== undefined) path.push({ ino: folder.ino, name: folder.name })
+  const path: Folder[] = [{ ino: top, name: '' }]
+  while (!isOver()) {
+    const { ino, name } = path[path.length - 1]
+    const rows = await tree.list(engine.reader(ctx), ino, NOW, 0, 0, LIST_ROWS)
+    if (rows.length === 0) {
+      if (path.length === 1) return
+      path.pop()
+      const above = path[path.length - 1].ino
+      await drop(above, { name, ino, typeBits: S_IFDIR, cookieHigh: 0, cookieLow: 0 })
+      await breathe()
+      continue
     }
-    if (isOver()) return
-    await change(ctx, (tx, op) => tree.dropReplaced(tx, op, replaced))
+    const folder = rows.find(({ typeBits }) => (typeBits & S_IFMT) === S_IFDIR)
+    for (const row of rows) {
+      if ((row.typeBits & S_IFMT) === S_IFDIR) continue
+      await drop(ino, row)
+      await breathe()
+      if (isOver()) return
+    }
+    if (folder !== undefined) path.push({ ino: folder.ino, name: folder.name })
+  }
+}
+
+export function startRemover(parts: RemovingParts): Worker {
+  const { engine, tree, clock, removed } = parts
+
+  async function remove(shift: Shift, replaced: Replaced): Promise<void> {
+    await emptyFolder(parts, shift, replaced.ino, () => undefined)
+    if (shift.isOver()) return
+    await change(parts, shift.ctx, (tx, op) => tree.dropReplaced(tx, op, replaced))
     removed(replaced.ino)
   }
 

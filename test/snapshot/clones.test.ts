@@ -193,7 +193,7 @@ test('a clone in an image, and its changes told', { timeout: 60_000 }, async () 
     const parts: Buffer[] = []
     await pool.images.export(`one@${since === undefined ? 'a' : 'b'}`, since, async (bytes) => void parts.push(Buffer.from(bytes)))
     const image = Buffer.concat(parts)
-    await pool.images.import(to, { sizeBytes: image.length, read: (from, into) => Promise.resolve(image.copy(into, 0, from)) }, () => undefined, () => undefined)
+    await pool.images.import(to, { sizeBytes: image.length, read: (from, into) => Promise.resolve(image.copy(into, 0, from)) }, 'refuse', () => undefined, () => undefined)
   }
   assert.ok((await bytesOf(rig.now, 'copy')).equals(await bytesOf(rig.now, 'one@b')))
   assert.ok((await bytesOf(rig.now, 'copy@a')).equals(await bytesOf(rig.now, 'one@a')))

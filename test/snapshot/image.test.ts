@@ -6,7 +6,7 @@ import type { Pool } from '../../src/pool/index.js'
 import { VolumeError } from '../../src/volume/index.js'
 import { crc32, rootContext as root, seededRandom } from '../../src/sys/index.js'
 import { change } from './churn.js'
-import { makeRig, MIB, nodeAt } from './rig.js'
+import { bytesOf, makeRig, MIB, nodeAt } from './rig.js'
 import type { Opened } from './rig.js'
 
 const SEEDS = Number(process.env.RUNS ?? 10)
@@ -17,10 +17,10 @@ async function imageOf(pool: Pool, snapshot: string, since?: string): Promise<Bu
   return Buffer.concat(parts)
 }
 
-const importInto = (pool: Pool, to: string, image: Buffer, progress: (done: number, of: number) => Promise<void> | void = () => undefined): Promise<string> => pool.images.import(to, {
+const importInto = (pool: Pool, to: string, image: Buffer, progress: (done: number, of: number) => Promise<void> | void = () => undefined, halfDone: 'refuse' | 'remove' = 'refuse'): Promise<string> => pool.images.import(to, {
   sizeBytes: image.length,
   read: async (at, into) => image.copy(into, 0, at, at + into.length)
-}, progress, () => undefined)
+}, halfDone, progress, () => undefined)
 
 const reasonOf = (work: Promise<unknown>): Promise<string> => work.then(() => '', (e: unknown) => {
   assert.ok(e instanceof Refusal, String(e))
@@ -180,6 +180,48 @@ test('a volume goes through images, and holes stay holes', async () => {
     const [a, b] = [await raw(from.now.pool, 'v'), await raw(to.now.pool, 'w')]
     assert.equal(a.length, (snapshot === 'one' ? 64 : 65) * MIB)
     assert.ok(a.equals(b), snapshot)
+  }
+  await from.end()
+  await to.end()
+})
+
+test('what an import left half done goes with the next one, when that is told to', async () => {
+  const from = await makeRig(21)
+  const to = await makeRig(22)
+  const random = seededRandom(21)
+  await from.now.pool.subvolumes.create('/home')
+  const home = await nodeAt(from.now.vfs, '/home')
+  const images = new Map<string, Buffer[]>([['/home', []], ['v', []]])
+  await from.now.pool.volumes.create('v', 2 * MIB)
+  for (const name of ['a', 'b']) {
+    for (let i = 0; i < 40; i++) await change(from.now.vfs, home, random)
+    const volume = await from.now.pool.volumes.open('v', 'me')
+    for (let i = 0; i < 20; i++) await volume.write((random.uint32() % 500) * 4096, Buffer.from(random.bytes(4096)), 0, 4096)
+    volume.close()
+    for (const of of ['/home', 'v']) {
+      await from.now.pool.snapshots.create(`${of}@${name}`)
+      images.get(of)!.push(await imageOf(from.now.pool, `${of}@${name}`, name === 'a' ? undefined : 'a'))
+    }
+  }
+  for (const [of, [whole, more]] of images) {
+    const same = async (name: string): Promise<void> => of === 'v'
+      ? assert.ok((await bytesOf(to.now, `v@${name}`)).equals(await bytesOf(from.now, `v@${name}`)))
+      : assert.deepEqual(await textOf(to.now, `/home/.snapshots/${name}`), await textOf(from.now, `/home/.snapshots/${name}`))
+    for (const image of [whole, more]) {
+      for (const part of [0.55, 0.75, 0.95]) {
+        const isAnew = part === 0.55 ? 'refuse' : 'remove'
+        await assert.rejects(importInto(to.now.pool, of, image, (done, all) => {
+          if (done > all * part) throw new Error('enough')
+        }, isAnew), /enough/)
+        if (part !== 0.75) await to.die()
+        assert.equal(await reasonOf(importInto(to.now.pool, of, image)), 'exists')
+      }
+      const importing = importInto(to.now.pool, of, image, undefined, 'remove')
+      await importing
+      await same(image === whole ? 'a' : 'b')
+      assert.notEqual(await reasonOf(importInto(to.now.pool, of, image, undefined, 'remove')), '', 'what is whole stays')
+      await same('a')
+    }
   }
   await from.end()
   await to.end()

@@ -32,6 +32,7 @@ export const addImport = (program: Command): void => {
   program.command('import').argument('<POOL|DIR>', POOL).argument('<PATH|VOLUME>', 'where it goes: a new path or volume; for an increment the one that has its base')
     .summary('make of an image on stdin what it shows')
     .description('Reads an image from stdin, and makes what it shows: files and their snapshot, or a volume and its snapshot.\nAn image that is cut, damaged or does not fit changes nothing.')
+    .option('--anew', 'what an import to it that was broken off left there goes first, and what was put there since')
     .action(importFrom)
 }
 
@@ -88,7 +89,8 @@ async function exportTo(path: string, snapshot: string, flags: ExportFlags): Pro
 const ZEROS = Buffer.alloc(1024 * 1024)
 const isZero = (part: Uint8Array): boolean => part.length <= ZEROS.length && ZEROS.compare(part, 0, part.length, 0, part.length) === 0
 
-async function importFrom(path: string, to: string): Promise<void> {
+async function importFrom(path: string, to: string, flags: { readonly anew?: boolean }): Promise<void> {
+  const halfDone = flags.anew === true ? 'remove' : 'refuse'
   const { pool } = locate(path)
   const bar = progressBar('import', 'bytes', systemClock)
   const spool = fstatSync(0).isFile() ? undefined : await spooled(pool, to)
@@ -96,7 +98,7 @@ async function importFrom(path: string, to: string): Promise<void> {
   let answer = ''
   try {
     let rest = ''
-    const snapshot = await onPool(pool, async () => (await askStream(pool, 'image/import', { to, file }, async (part) => {
+    const snapshot = await onPool(pool, async () => (await askStream(pool, 'image/import', { to, file, halfDone }, async (part) => {
       const lines = (rest + part.toString('latin1')).split('\n')
       rest = lines.pop() ?? ''
       for (const line of lines) {
@@ -107,7 +109,7 @@ async function importFrom(path: string, to: string): Promise<void> {
     })) ? answer : undefined, async (p) => {
       const image = fileImage(file)
       try {
-        return await p.images.import(to, image, (done, of) => bar.show(done, of), () => undefined)
+        return await p.images.import(to, image, halfDone, (done, of) => bar.show(done, of), () => undefined)
       } finally {
         image.close()
       }

@@ -20,7 +20,7 @@ export const imageStreams = ({ diffs, images, subvolumes, volumes }: Pool, door:
     const image = fileImage(query.get('file') ?? '')
     let shown = 0
     try {
-      const snapshot = await images.import(query.get('to') ?? '', image, async (done, of) => {
+      const snapshot = await images.import(query.get('to') ?? '', image, query.get('halfDone') === 'remove' ? 'remove' : 'refuse', async (done, of) => {
         if (done - shown < of / 200) return
         shown = done
         await sink(`${JSON.stringify({ done, of })}\n`)
