@@ -11,7 +11,7 @@ import type { Pool, Seams } from '../../src/pool/index.js'
 import type { Clock } from '../../src/sys/index.js'
 import type { Store } from '../../src/store/index.js'
 import { rootContext as root, seededRandom, systemClock } from '../../src/sys/index.js'
-import type { Vfs } from '../../src/vfs/index.js'
+import type { Vfs, VfsOptions } from '../../src/vfs/index.js'
 
 export const MIB = 1024 ** 2
 export const S_IFMT = 0o170000
@@ -37,7 +37,7 @@ export interface Rig {
   end(): Promise<void>
 }
 
-export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams = {}, clock: Clock = systemClock): Promise<Rig> {
+export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams = {}, clock: Clock = systemClock, vfsOptions: VfsOptions = {}): Promise<Rig> {
   const top = mkdtempSync(join(process.env.OGEE_TEST_ROOT ?? tmpdir(), 'ogee-snap-'))
   let folder = join(top, 'pool')
   let copies = 0
@@ -46,7 +46,7 @@ export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams 
   await formatPool(folder, { ...parts, sizeBytes })
   const open = async (): Promise<Opened> => {
     let floors: Parameters<NonNullable<Seams['opened']>>[0] | undefined
-    const pool = await openPool(folder, { ...parts, vfs: {}, note: () => undefined, seams: { ...seams, opened: (f) => (floors = f) } })
+    const pool = await openPool(folder, { ...parts, vfs: vfsOptions, note: () => undefined, seams: { ...seams, opened: (f) => (floors = f) } })
     assert.ok(floors !== undefined)
     const { vfs } = floors
     return { pool, vfs, engine: floors.engine, data: floors.data, store: floors.store, settleOrphans: () => vfs.settle() }
