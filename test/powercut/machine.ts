@@ -10,7 +10,7 @@ import type { Pool, Seams } from '../../src/pool/index.js'
 import type { Store } from '../../src/store/index.js'
 import { backgroundContext, manualClock } from '../../src/sys/index.js'
 import type { Clock, ManualClock, Random } from '../../src/sys/index.js'
-import type { OpenedVfs } from '../../src/vfs/index.js'
+import type { OpenedVfs, VfsOptions } from '../../src/vfs/index.js'
 import { dropClones } from './clones.js'
 import { VOLUME } from './history.js'
 import { FATES } from './journal.js'
@@ -41,17 +41,18 @@ export async function makePool(folder: string, clock: Clock, random: Random, sea
   await formatPool(folder, { clock, random, sizeBytes: SPACE_BYTES, name: 'powercut', seams: { ...SMALL_LOG, ...seams } })
 }
 
-export async function open(folder: string, clock: Clock, random: Random, seams: Seams): Promise<OpenedPool> {
+export async function open(folder: string, clock: Clock, random: Random, seams: Seams, vfs: VfsOptions = {}): Promise<OpenedPool> {
   let floors: Floors | undefined
   const pool = await openPool(folder, {
-    clock, random, vfs: {}, note: () => undefined,
+    clock, random, vfs, note: () => undefined,
     seams: { ...SMALL_LOG, ...seams, opened: (f) => void (floors = f) }
   })
   return { pool, ...floors! }
 }
 
 /** The same where time stands still: what waits for its turn gets it. */
-export const openStill = (folder: string, clock: ManualClock, random: Random, seams: Seams): Promise<OpenedPool> => moving(clock, 0, open(folder, clock, random, seams))
+export const openStill = (folder: string, clock: ManualClock, random: Random, seams: Seams, vfs: VfsOptions = {}): Promise<OpenedPool> =>
+  moving(clock, 0, open(folder, clock, random, seams, vfs))
 
 /** Time goes on in steps until something is done. */
 export async function moving<T>(clock: ManualClock, stepMs: number, work: Promise<T>): Promise<T> {
