@@ -12,9 +12,9 @@ import { NO_TOUCH } from './data.js'
 import type { Content, ContentAfter, ContentEffects, FileRef } from './data.js'
 import { editMap } from './editor.js'
 import type { Editor } from './editor.js'
-import { coverage } from './filemap.js'
+import { ceilUnit, coverage, firstBehind, floorUnit } from './filemap.js'
 import type { FileMap } from './filemap.js'
-import { freed, isScattered, lend, settle, unlock, unsynced, weight, WHOLE, withLock } from './files.js'
+import { freed, isScattered, lend, lock, settle, unlock, unsynced, weight, WHOLE } from './files.js'
 
 import type { File, Floor, Time } from './files.js'
 import { encodeTentative, tentativeKey } from './rows.js'
@@ -25,6 +25,15 @@ export { refOf } from './files.js'
 
 /** The domain moved on since the plan was made: plan again. */
 export class Moved extends Error {}
+
+/** What it would change belongs to a snapshot that is begun: again when that is over. */
+class Begun extends Error {
+  readonly over: Promise<void>
+  constructor(over: Promise<void>) {
+    super('a snapshot is begun')
+    this.over = over
+  }
+}
 
 /** What a change makes of the content; `inline` is kept unless named. */
 export interface Next {
@@ -68,16 +77,45 @@ function leave({ gate }: Floor, file: File): void {
 }
 
 async function inTurn<T>(floor: Floor, file: File, fn: () => MaybePromise<T>): Promise<T> {
-  const { gate } = floor
   file.pins++
-  while (gate.closed !== undefined) await gate.closed // before the lock: who takes a snapshot needs locks
-  gate.inside++
+  for (;;) {
+    while (floor.gate.closed !== undefined) await floor.gate.closed
+    await lock(file)
+    if (floor.gate.closed === undefined) break
+    unlock(file) // not inside before it has the lock, which a flush may keep for long; nor kept at the gate: who is inside may need a second one
+  }
+  floor.gate.inside++
   try {
-    return await withLock(file, async () => fn())
+    return await fn()
   } finally {
     file.pins--
-    if (--gate.inside === 0) gate.emptied()
+    leave(floor, file)
   }
+}
+
+/** What the snapshot that is begun shows of [from, to) is not confirmed yet: nobody may take it away, nor write over it where it lies. */
+export function isBegun({ beginning }: Floor, { map: { pends }, tentatives }: File, from: number, to: number): boolean {
+  if (beginning === undefined || tentatives === 0) return false
+  for (let i = firstBehind(pends, floorUnit(from)), end = ceilUnit(to); i < pends.length && pends[i].off < end; i++) {
+    if (pends[i].bytes === undefined && pends[i].stamp <= beginning.upTo) return true
+  }
+  return false
+}
+
+/** Around what may find that: not under the file's lock, which who confirms it needs. */
+export async function unlessBegun<T>(floor: Floor, fn: () => MaybePromise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await fn()
+    } catch (e) {
+      if (!(e instanceof Begun)) throw e
+      await e.over
+    }
+  }
+}
+
+export function refuseBegun(floor: Floor, file: File, from: number, to: number): void {
+  if (isBegun(floor, file, from, to)) throw new Begun(floor.beginning!.over)
 }
 
 /** Nothing is written in place while `fn` runs, and what was known of epochs is forgotten after it. */

@@ -135,7 +135,7 @@ export interface Data {
   hurry(ino: number): void
   /** The store has bytes of this file that nobody synced. */
   hasUnsynced(ino: number): boolean
-  /** Runs a transaction that takes a snapshot: everything written before it is confirmed, and nothing is overwritten in place meanwhile. */
+  /** Runs a transaction that begins a snapshot, while nothing is overwritten in place; everything written before it is durable when this resolves, and a snapshot is not to be believed sooner. Others wait for the transaction only. */
   quiesce<T>(ctx: Context, fn: () => Promise<T>): Promise<T>
   /** The file becomes what a view shows, the newest that shows it. In small transactions: nobody may use the file meanwhile, and after a crash it is begun again. */
   restore(ctx: Context, ino: number, view: View, effects: ContentEffects): Promise<void>

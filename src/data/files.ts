@@ -130,6 +130,8 @@ export interface Floor {
   onWork: () => void
   /** Writes in place under way: a snapshot waits for them, and they for it. */
   readonly gate: { inside: number; closed: Promise<void> | undefined; emptied: () => void; closings: number }
+  /** A snapshot was begun and is not durable yet: what it shows and was tentative then (up to this stamp) stays as it is until `over`. */
+  beginning: { upTo: number; readonly over: Promise<void> } | undefined
   /** Files that become what they were (restoring.ts), until when; those of which rows move now; and how often some did. */
   readonly restoring: Map<number, Promise<void>>
   readonly stepping: Map<number, Promise<void>>
@@ -141,7 +143,7 @@ export interface Floor {
 export function makeFloor(engine: Engine, store: Store, clock: Clock, changeContent: ChangeContent, changeContents: ChangeContents, readContent: ReadContent): Floor {
   return {
     engine, store, clock, changeContent, changeContents, readContent, needSharing: () => Promise.resolve(), files: new Map(), pasts: new Map(), compose: (own) => Promise.resolve(own), dirty: new Set(), owing: new Set(), owingTimer: undefined, entries: 0, evictAt: ENTRIES_MAX, loggedBytes: 0, direct: { afterBytes: Infinity, loggedBytes: Infinity }, flushedBytes: 0,
-    stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined, closings: 0 }, restoring: new Map(), stepping: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
+    stamp: 1, syncedStamp: 0, claimedStamp: 0, scattered: new Set(), onScattered: () => undefined, onWork: () => undefined, gate: { inside: 0, closed: undefined, emptied: () => undefined, closings: 0 }, beginning: undefined, restoring: new Map(), stepping: new Map(), restorings: 0, reads: { generation: 0, counts: new Map(), waiting: [] }
   }
 }
 
@@ -200,9 +202,13 @@ export function forget(floor: Floor, file: File): void {
 }
 
 /** One after the other, in order of arrival. */
-export async function withLock<T>(file: File, fn: () => Promise<T>): Promise<T> {
+export async function lock(file: File): Promise<void> {
   if (file.locked) await new Promise<void>((resolve) => file.queue.push(resolve))
   else file.locked = true
+}
+
+export async function withLock<T>(file: File, fn: () => Promise<T>): Promise<T> {
+  await lock(file)
   try {
     return await fn()
   } finally {

@@ -4,6 +4,7 @@
  *     over in between keeps its newer row, above the extent; a file that was cut in between is left for the next pass.
  *   - An extent is born with the bytes that it takes in. Over an extent that no snapshot needs the bytes go in place, else into
  *     new units with a copy of what is around them.
+ *   - It may write while a snapshot is taken: whatever that shows has the bytes that are moved, and rows change under the epochs of the plan only.
  *   - Extents are overwritten only with rows that the log holds durably.
  *   - Space is there: it was held when the bytes were logged. The flush of a full log (`ready`) takes no new group and waits for
  *     nobody's lock: what it cannot move stays a row.
@@ -13,7 +14,7 @@ import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
-import { Change, commitTogether, exclusively, Moved, refOf, TOGETHER_BYTES, TOGETHER_FILES, TOGETHER_RANGES } from './changing.js'
+import { Change, commitTogether, Moved, refOf, TOGETHER_BYTES, TOGETHER_FILES, TOGETHER_RANGES } from './changing.js'
 import { LOGGED_MAX_BYTES, NO_TOUCH } from './data.js'
 import type { FileRef } from './data.js'
 import { takesIn } from './extents.js'
@@ -369,7 +370,7 @@ export async function flush(floor: Floor, pass: Pass, files: readonly File[]): P
       file.flushing = true
       mine.push(file)
       try {
-        const job = await (pass.ready ? plan(floor, pass, file, trail) : exclusively(floor, file, () => plan(floor, pass, file, trail)))
+        const job = await (pass.ready ? plan(floor, pass, file, trail) : withLock(file, () => plan(floor, pass, file, trail)))
         if (job === undefined) continue
         jobs.push(job)
         for (const p of job.pends) bytes += p.len

@@ -2,7 +2,6 @@
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Store } from '../store/index.js'
-import { holdForSnapshot, whileQuiet } from './changing.js'
 import { changes } from './comparing.js'
 import { LOGGED_MAX_BYTES } from './data.js'
 import type { ChangeContent, ChangeContents, Content, ContentEffects, Data, ReadContent, View } from './data.js'
@@ -15,7 +14,7 @@ import { layout, read, seek } from './reading.js'
 import { restore } from './restoring.js'
 import { punch, reclaimStep, reclaimTogether, reserve, truncate, zero } from './shaping.js'
 import { copy } from './sharing.js'
-import { recover, startBackground, sync, syncAll } from './syncing.js'
+import { quiesce, recover, startBackground, sync, syncAll } from './syncing.js'
 import { settleTimes } from './times.js'
 import { write } from './writing.js'
 
@@ -79,14 +78,7 @@ export function openData(options: DataOptions): Data {
     syncAll: (ctx) => syncAll(floor, ctx),
     hurry: (ino) => background.hurry(ino),
     hasUnsynced: (ino) => (floor.files.get(ino)?.unsyncedSinceMs ?? Infinity) < Infinity,
-    async quiesce(ctx, fn) {
-      await syncAll(floor, ctx) // nearly all of it while others still write: with the gate closed little is left
-      return whileQuiet(floor, async () => {
-        await syncAll(floor, ctx)
-        await holdForSnapshot(floor, ctx)
-        return fn()
-      })
-    },
+    quiesce: (ctx, fn) => quiesce(floor, ctx, fn),
     restore: (ctx, ino, view, effects) => restore(floor, ctx, ino, view, effects),
     flatten: (ctx, ino, how, progress, ended) => flatten(floor, ctx, ino, how, progress, ended),
     lentBytes: (ctx, ino) => lentBytesOf(floor, ctx, ino),

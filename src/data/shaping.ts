@@ -10,7 +10,7 @@ import type { Context } from '../sys/index.js'
 import type { Tx } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
-import { Change, commit, commitTogether, exclusively, RECLAIM, refOf, TOGETHER_FILES, untilSettled } from './changing.js'
+import { Change, commit, commitTogether, exclusively, isBegun, RECLAIM, refOf, refuseBegun, TOGETHER_FILES, unlessBegun, untilSettled } from './changing.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import type { Editor } from './editor.js'
@@ -18,7 +18,7 @@ import { mayOverwrite } from './extents.js'
 import type { Extent } from './extents.js'
 import { ceilUnit, firstBehind, floorUnit, leftHint, rightHint } from './filemap.js'
 import type { FileMap } from './filemap.js'
-import { fileOf, forget, loaded, tryLock, unlock, unsynced, withLock } from './files.js'
+import { fileOf, forget, loaded, tryLock, unlock, unsynced, WHOLE, withLock } from './files.js'
 import type { File, Floor } from './files.js'
 import { withoutLent } from './lending.js'
 import { readMap } from './reading.js'
@@ -33,10 +33,11 @@ const SLICE_BYTES = 4 * 1024 ** 3
 /** The whole change under the file's lock, planned again if a snapshot came in between. */
 async function change<T>(floor: Floor, ino: number, fn: (file: File) => Promise<T>): Promise<T> {
   const file = fileOf(floor, ino)
-  return exclusively(floor, file, async () => {
+  return unlessBegun(floor, () => exclusively(floor, file, async () => {
     if (file.content === undefined) await loaded(floor, file)
+    refuseBegun(floor, file, 0, WHOLE)
     return untilSettled(() => fn(file))
-  })
+  }))
 }
 
 /** Where the last slice of [from, to) begins that one transaction may take away. */
@@ -348,13 +349,14 @@ function forgetBare(floor: Floor, file: File): void {
 /** One step of freeing a file without links; true when nothing is left. */
 export async function reclaimStep(floor: Floor, ctx: Context, ino: number): Promise<boolean> {
   const file = fileOf(floor, ino)
-  const isDone = await withLock(file, async () => {
+  const isDone = await unlessBegun(floor, () => withLock(file, async () => {
     if (file.content === undefined) await loaded(floor, file)
+    refuseBegun(floor, file, 0, WHOLE)
     if (file.map.origin !== undefined) withoutLent(floor, file)
     if (isBare(file)) return true
     await stripping(floor, file, sliceStart(file.map, 0, Number.MAX_SAFE_INTEGER)).run(ctx)
     return file.map.exts.length === 0 && file.map.pends.length === 0
-  })
+  }))
   if (isDone) forgetBare(floor, file)
   return isDone
 }
@@ -371,7 +373,7 @@ export async function reclaimTogether(floor: Floor, ctx: Context, inos: readonly
         if (!tryLock(file)) continue
         files.push(file)
         if (file.content === undefined) await Promise.resolve(loaded(floor, file)).catch(() => undefined) // reclaimStep meets it again
-        if (file.content !== undefined && !isBare(file) && file.map.origin === undefined && file.map.exts.length + file.map.pends.length <= FEW_RANGES && file.content.allocatedBytes <= FEW_BYTES) changes.push(stripping(floor, file, 0))
+        if (file.content !== undefined && !isBare(file) && !isBegun(floor, file, 0, WHOLE) && file.map.origin === undefined && file.map.exts.length + file.map.pends.length <= FEW_RANGES && file.content.allocatedBytes <= FEW_BYTES) changes.push(stripping(floor, file, 0))
       }
       await commitTogether(floor, ctx, changes, RECLAIM)
     } finally {

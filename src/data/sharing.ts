@@ -14,7 +14,7 @@ import { PosixError } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
-import { commit, exclusively } from './changing.js'
+import { commit, exclusively, refuseBegun, unlessBegun } from './changing.js'
 import { LOGGED_MAX_BYTES, NO_TOUCH, NOW } from './data.js'
 import type { Content, ContentEffects, CopyWish, View } from './data.js'
 import type { Extent } from './extents.js'
@@ -142,7 +142,7 @@ function shareSome(floor: Floor, ctx: Context, request: Request, fromOffset: num
   const unaligned = ceilUnit(fromOffset) - fromOffset
   if (unaligned > 0) return Promise.resolve({ copy: unaligned })
   const first = fileOf(floor, Math.min(from, to))
-  return Promise.resolve(exclusively(floor, first, () => {
+  return unlessBegun(floor, () => exclusively(floor, first, () => {
     if (from === to) return shareLocked(floor, ctx, request, first, first, fromOffset, toOffset, length)
     const second = fileOf(floor, Math.max(from, to))
     const [source, target] = from < to ? [first, second] : [second, first]
@@ -153,6 +153,7 @@ function shareSome(floor: Floor, ctx: Context, request: Request, fromOffset: num
 
 async function shareLocked(floor: Floor, ctx: Context, request: Request, source: File, target: File, fromOffset: number, toOffset: number, length: number): Promise<Step> {
   await loaded(floor, target)
+  refuseBegun(floor, target, toOffset, toOffset + length)
   const { content: { sizeBytes, inline }, map } = await sourceOf(floor, ctx, request.from, request.view, source)
   const end = Math.min(fromOffset + length, sizeBytes)
   if (end <= fromOffset) return { done: 0 }

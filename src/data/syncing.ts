@@ -13,7 +13,7 @@ import type { Context, Timer } from '../sys/index.js'
 import { DamagedError } from '../engine/index.js'
 import type { Key } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
-import { Change, commit, commitTogether, TOGETHER_FILES } from './changing.js'
+import { Change, commit, commitTogether, holdForSnapshot, TOGETHER_FILES, whileQuiet } from './changing.js'
 import { NO_TOUCH } from './data.js'
 import { BACKGROUND, fileOf, loaded, needsWork, tryLock, unlock, withLock } from './files.js'
 import type { File, Floor } from './files.js'
@@ -137,6 +137,30 @@ export async function syncAll(floor: Floor, ctx: Context): Promise<void> {
   await settleAll(floor)
   await syncMany(floor, ctx, [...floor.dirty])
   await floor.engine.sync(ctx)
+}
+
+/**
+ * `fn` commits between two changes, and all that was written before it is durable when this resolves. Others wait for the commit
+ * alone: meanwhile they leave what was tentative as it was (isBegun), and nothing older than a snapshot is overwritten in place.
+ */
+export async function quiesce<T>(floor: Floor, ctx: Context, fn: () => Promise<T>): Promise<T> {
+  while (floor.beginning !== undefined) await floor.beginning.over
+  let end = (): void => undefined
+  const beginning = (floor.beginning = { upTo: -1, over: new Promise<void>((resolve) => (end = resolve)) })
+  try {
+    await syncAll(floor, ctx) // nearly all of it: what others leave as it was is soon theirs again
+    const done = await whileQuiet(floor, async () => {
+      await settleAll(floor)
+      await holdForSnapshot(floor, ctx)
+      beginning.upTo = floor.stamp
+      return fn()
+    })
+    await syncAll(floor, ctx)
+    return done
+  } finally {
+    floor.beginning = undefined
+    end()
+  }
 }
 
 /** One sync of the store for all of them. */

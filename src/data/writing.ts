@@ -13,7 +13,7 @@ import type { Context } from '../sys/index.js'
 import type { MaybePromise } from '../engine/index.js'
 import { UNIT_BYTES } from '../store/index.js'
 import type { Piece } from '../store/index.js'
-import { commit, exclusively, refOf, stableEnd, untilSettled } from './changing.js'
+import { commit, exclusively, refOf, refuseBegun, stableEnd, unlessBegun, untilSettled } from './changing.js'
 import { FILE_MAX_BYTES, INLINE_MAX_BYTES, LOGGED_MAX_BYTES } from './data.js'
 import type { Content, ContentEffects, FileRef } from './data.js'
 import { mayOverwrite, movesAway } from './extents.js'
@@ -94,6 +94,11 @@ export function segmentsOf({ exts, pends }: FileMap, offset: number, end: number
 
 export function write(floor: Floor, ctx: Context, ino: number, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): MaybePromise<Content> {
   const file = fileOf(floor, ino)
+  const isPlain = floor.beginning === undefined && floor.gate.closed === undefined && !file.locked && file.content !== undefined // in this tick: nothing can begin
+  return isPlain ? writeOnce(floor, ctx, file, offset, from, at, length, effects) : unlessBegun(floor, () => writeOnce(floor, ctx, file, offset, from, at, length, effects))
+}
+
+function writeOnce(floor: Floor, ctx: Context, file: File, offset: number | 'end', from: Uint8Array, at: number, length: number, effects: ContentEffects): MaybePromise<Content> {
   return exclusively(floor, file, () => {
     const loading = file.content === undefined ? loaded(floor, file) : undefined
     return loading === undefined ? writeLoaded(floor, ctx, file, offset, from, at, length, effects)
@@ -108,6 +113,7 @@ function writeLoaded(floor: Floor, ctx: Context, file: File, offset: number | 'e
   const end = start + length
   if (end > FILE_MAX_BYTES) throw new PosixError('EFBIG')
   if (length === 0) return content!
+  if (floor.beginning !== undefined) refuseBegun(floor, file, start, end)
   if (effects.inPlace === true && isAllInPlace(floor, file, start, end) && mayOwe(floor, ctx, file, effects)) return writeBytes(floor, ctx, file, start, from, at, length, effects)
   const isSmall = length <= LOGGED_MAX_BYTES && !goesDirect(floor, file, start, length)
   if (map.exts.length === 0 && map.pends.length === 0 && Math.max(size, end) <= INLINE_MAX_BYTES) return writeInline(floor, ctx, file, start, from, at, length, effects)

@@ -7,6 +7,7 @@ import type { Found } from '../data/index.js'
 import { prefixRange, streamRows } from '../engine/index.js'
 import type { Key, MaybePromise, Reader } from '../engine/index.js'
 import { PosixError } from '../sys/index.js'
+import { NOBODY } from './holds.js'
 import { isDirectory } from './inode.js'
 import type { StoredInode } from './inode.js'
 import { clonedFrom, firstNumber, holdKey, holdsFrom, secondNumber, thirdNumber, unfoundKey } from './keys.js'
@@ -58,7 +59,7 @@ export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain
   await each(holdsFrom(0), holdsFrom(LAST), async (key) => {
     const [origin, epoch, clone] = [firstNumber(key), secondNumber(key), thirdNumber(key)]
     const domain = domains.get(origin)
-    if (!domains.has(clone)) say(0, `epoch ${epoch} of domain ${origin} is held for domain ${clone}, which is not there`)
+    if (!domains.has(clone) && clone !== NOBODY) say(0, `epoch ${epoch} of domain ${origin} is held for domain ${clone}, which is not there`)
     else if (domain === undefined) say(0, `domain ${clone} is a clone of domain ${origin}, which is not there`)
     else if (domain.newestSnapshot < epoch) say(0, `domain ${origin} does not know that its epoch ${epoch} is held`)
   })

@@ -3,6 +3,7 @@
  *   - Row K (origin's domain, epoch, clone's domain). A held epoch counts as a snapshot: for what goes to history, for what history keeps,
  *     for the newest snapshot of the domain.
  *   - Who takes or releases one puts the origin domain's row, as who takes or removes a snapshot does: of two at once one runs again.
+ *   - While a snapshot is taken its epoch is held for nobody (taking.ts).
  *   - It goes with the clone, or when nothing that the clone shows, now or in a snapshot, is its origin's any more (of a volume settleHolds in snapshot.ts, of a tree needed.ts).
  */
 import type { KeyedRow, Reader, Tx } from '../engine/index.js'
@@ -11,6 +12,9 @@ import { domainKey, firstNumber, holdKey, holdsFrom, secondNumber, thirdNumber }
 import { domainOfRow, encodeDomain, encodeHold } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
+
+/** In the place of a clone's domain: what is held so is not yet there for anybody. */
+export const NOBODY = 0
 
 export interface Hold {
   readonly origin: number

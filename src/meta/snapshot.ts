@@ -1,5 +1,5 @@
 /**
- * Snapshots of a domain. Taking one is a row more, and the domain's epoch grows by one: constant time whatever the domain holds.
+ * Snapshots of a domain (how one is taken: taking.ts). It is a row more, and the domain's epoch grows by one: constant time whatever the domain holds.
  *   - Every body reads the domain's row (validated), so that a snapshot lies cleanly between two transactions; and each change of
  *     a domain's snapshots puts that row, so that of two changes at once one runs again.
  *   - A row of history is needed while a snapshot lies in its [birth, death). A new snapshot's epoch is never below a death: what
@@ -15,12 +15,12 @@ import { checkName, fail } from './access.js'
 import { encodeChange } from './events.js'
 import { decodeInode, isRegular } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { heldEpochs, holdsOn } from './holds.js'
+import { heldEpochs, holdsOn, NOBODY } from './holds.js'
 import type { Hold } from './holds.js'
 import { domainKey, firstNumber, holdKey, INODE_KIND, inodeKey, nameBehind, rollbackKey, snapshotKey, snapshotsFrom, sweepKey } from './keys.js'
 import type { Op } from './meta.js'
 import { readInode } from './read.js'
-import { decodeSnapshot, domainOfRow, encodeDomain, encodeSnapshot, encodeSweep } from './rows.js'
+import { decodeSnapshot, domainOfRow, encodeDomain, encodeHold, encodeSnapshot, encodeSweep } from './rows.js'
 import type { Domain, Snapshot } from './rows.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
@@ -30,7 +30,7 @@ export interface NamedSnapshot extends Snapshot {
 }
 
 const PAGE_ROWS = 256
-/** In a mark: a clone's domain, and not an epoch. */
+/** In a mark: a hold that was released, and not an epoch. */
 const RELEASED = 2 ** 52
 
 export function* domainNow(tx: Reader, domain: number): Steps<Domain> {
@@ -39,18 +39,50 @@ export function* domainNow(tx: Reader, domain: number): Steps<Domain> {
   return domainOfRow(domain, row)
 }
 
-/** Its epoch: the view to read it at. ENOENT (no such domain), EEXIST, EBUSY (it is being rolled back). */
+/** Both in one transaction, where what it shows need not be durable first. */
 export function* snapshot(tx: Tx, op: Op, domain: number, name: string): Steps<number> {
-  checkName(name)
+  const epoch = yield* beginSnapshot(tx, domain, name)
+  yield* nameSnapshot(tx, op, domain, epoch, name)
+  return epoch
+}
+
+/** Its epoch: the view to read it at, held for nobody until that is ended. ENOENT (no such domain), EEXIST (of a name that it shall have), EBUSY (it is being rolled back). */
+export function* beginSnapshot(tx: Tx, domain: number, name: string | undefined): Steps<number> {
   const at = yield* domainNow(tx, domain)
-  const { epoch, root } = at
+  const { epoch } = at
+  if (name !== undefined) {
+    checkName(name)
+    if ((yield* wait(tx.get(snapshotKey(domain, name)))) !== undefined) fail('EEXIST')
+  }
+  if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
+  tx.put(holdKey(domain, epoch, NOBODY), encodeHold())
+  tx.put(domainKey(domain), encodeDomain({ ...at, epoch: epoch + 1, newestSnapshot: epoch }))
+  return epoch
+}
+
+/** It is held for nobody no more: whoever calls this holds it. */
+export const endBegun = (tx: Tx, domain: number, epoch: number): void => tx.delete(holdKey(domain, epoch, NOBODY))
+
+/** What was begun gets its name. EEXIST. */
+export function* nameSnapshot(tx: Tx, op: Op, domain: number, epoch: number, name: string): Steps<void> {
+  const at = yield* domainNow(tx, domain)
   const key = snapshotKey(domain, name)
   if ((yield* wait(tx.get(key))) !== undefined) fail('EEXIST')
-  if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
   tx.put(key, encodeSnapshot({ epoch, sec: op.now.sec, nsec: op.now.nsec }))
-  tx.put(domainKey(domain), encodeDomain({ ...at, epoch: epoch + 1, newestSnapshot: epoch }))
-  tx.change(encodeChange({ kind: 'snapshot', ino: root, name }))
-  return epoch
+  tx.put(domainKey(domain), encodeDomain(at))
+  endBegun(tx, domain, epoch)
+  tx.change(encodeChange({ kind: 'snapshot', ino: at.root, name }))
+}
+
+/** What was begun comes to nothing. */
+export function* dropBegun(tx: Tx, domain: number, epoch: number): Steps<void> {
+  if ((yield* wait(tx.get(holdKey(domain, epoch, NOBODY)))) === undefined) return
+  endBegun(tx, domain, epoch)
+  const at = yield* domainAt(tx, domain)
+  if (at === undefined) return
+  tx.put(domainKey(domain), encodeDomain(at))
+  tx.put(sweepKey(domain), encodeSweep(epoch))
+  yield* settleHolds(tx, domain)
 }
 
 /** The name goes at once, what it alone held in the background. Answers its epoch. ENOENT, EBUSY (the domain is being rolled back). */
@@ -82,7 +114,7 @@ export function* release(tx: Tx, { origin, epoch, clone }: Hold): Steps<void> {
   const at = yield* domainAt(tx, origin)
   if (at === undefined) return
   tx.put(domainKey(origin), encodeDomain(at))
-  tx.put(sweepKey(origin), encodeSweep(RELEASED + clone)) // no other mark is this one
+  tx.put(sweepKey(origin), encodeSweep(RELEASED + (clone + epoch * 2 ** 32) % RELEASED)) // no other mark is this one
   yield* settleHolds(tx, origin)
 }
 

@@ -3,7 +3,7 @@
  *   - The view is a snapshot's, or one that is taken for the clone alone: an epoch without a name, which the clone holds (holds.ts).
  *   - Its row L is born in the first epoch of the clone's domain, so that every snapshot of it shows it.
  */
-import { decodeOrigin, NOW, originKey, putOrigin } from '../data/index.js'
+import { decodeOrigin, originKey, putOrigin } from '../data/index.js'
 import type { Origin } from '../data/index.js'
 import type { Reader, Tx } from '../engine/index.js'
 import { fail } from './access.js'
@@ -17,7 +17,7 @@ import type { Inode, Op } from './meta.js'
 import { readInode } from './read.js'
 import { damaged, encodeDomain, encodeVolume, PLAIN_DOMAIN } from './rows.js'
 import type { Domain } from './rows.js'
-import { domainNow, snapshotNamed } from './snapshot.js'
+import { domainNow, endBegun, snapshotNamed } from './snapshot.js'
 import { wait } from './steps.js'
 import type { Steps } from './steps.js'
 import { addUsage, putInode } from './write.js'
@@ -28,8 +28,8 @@ const FIRST_EPOCH = 1
 export interface VolumeCloneArgs {
   /** The origin's inode. */
   readonly origin: number
-  /** Undefined: as it is now. The caller keeps writers out (data.quiesce). */
-  readonly snapshot: string | undefined
+  /** The name of one, or the epoch of one that is begun and gets no name (taking.ts). */
+  readonly snapshot: string | number
   readonly name: string
   readonly ino: number
 }
@@ -37,13 +37,13 @@ export interface VolumeCloneArgs {
 /** ENOENT (no such snapshot), EEXIST, EBUSY (the origin is being rolled back). */
 export function* cloneVolume(tx: Tx, op: Op, { origin, snapshot, name, ino }: VolumeCloneArgs): Steps<Inode> {
   if ((yield* wait(tx.get(volumeKey(name)))) !== undefined) fail('EEXIST')
-  const at = yield* domainNow(tx, origin)
+  yield* domainNow(tx, origin) // of two changes at once one runs again
   if ((yield* wait(tx.get(rollbackKey(origin)))) !== undefined) fail('EBUSY')
-  const taken = snapshot === undefined ? { epoch: at.epoch } : yield* snapshotNamed(tx, origin, snapshot)
+  const taken = typeof snapshot === 'number' ? { epoch: snapshot } : yield* snapshotNamed(tx, origin, snapshot)
   if (taken === undefined) throw fail('ENOENT')
   const { epoch } = taken
-  if (snapshot === undefined) tx.put(domainKey(origin), encodeDomain({ ...at, epoch: epoch + 1, newestSnapshot: epoch }))
-  const was = yield* wait(readInode(tx, origin, snapshot === undefined ? NOW : epoch))
+  if (typeof snapshot === 'number') endBegun(tx, origin, epoch)
+  const was = yield* wait(readInode(tx, origin, epoch))
   if (was === undefined) throw damaged(`inode ${origin}`)
 
   yield* hold(tx, origin, epoch, ino)

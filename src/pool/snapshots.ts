@@ -3,7 +3,7 @@
  */
 import { NOW } from '../data/index.js'
 import type { Engine } from '../engine/index.js'
-import { ROOT_ENTRIES_MAX, S_IFDIR, S_IFMT } from '../meta/index.js'
+import { NOBODY, ROOT_ENTRIES_MAX, S_IFDIR, S_IFMT } from '../meta/index.js'
 import type { Tree, Younger } from '../meta/index.js'
 import { bytesOf, inodeAtPath, listNode, parseNamed, textOf } from '../snapshot/index.js'
 import type { FlattenProgress, Snapshots } from '../snapshot/index.js'
@@ -91,7 +91,7 @@ export function poolSubvolumes({ engine, tree, snapshots, removed }: Parts): Poo
   async function clonesOf(path: string): Promise<readonly string[]> {
     const inode = await inodeAtPath(engine, tree, rootContext, path)
     const all = inode === undefined ? [] : await tree.holds(engine.reader(rootContext), inode.domain)
-    const holds = all.filter(({ origin, clone }) => clone !== origin) // not what it needs itself since a rollback
+    const holds = all.filter(({ origin, clone }) => clone !== origin && clone !== NOBODY) // not what it needs itself since a rollback
     return Promise.all(holds.map(async ({ clone }) => (await names.domainNamed(clone)) ?? 'one that was removed and is still in use'))
   }
 

@@ -16,16 +16,13 @@ interface Parts {
   readonly clock: Clock
 }
 
-/** ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots). The caller keeps others out of the volume. */
-export async function rollBack(parts: Parts, ctx: Context, domain: number, name: string, younger: Younger): Promise<void> {
-  const { engine, tree, data } = parts
-  const decided = await data.quiesce(ctx, async () => {
-    const decision = await engine.transact(ctx, (tx) => tree.rollBack(tx, domain, name, younger))
+/** ENOENT, EBUSY, ENOTEMPTY (there are younger snapshots). The caller keeps others out of the volume, until what was decided is done. */
+export const decideRollback = ({ engine, tree, data }: Parts, ctx: Context, domain: number, name: string, younger: Younger): Promise<Rollback> =>
+  data.quiesce(ctx, async () => {
+    const decision = await engine.transact(ctx, async (tx) => tree.rollBack(tx, domain, name, younger))
     await engine.sync(ctx) // before a flush writes over what younger snapshots show
     return decision
   })
-  await undo(parts, ctx, decided)
-}
 
 /** What an earlier daemon decided and did not end. Of a volume whose rows cannot be read the mark stays, and nobody opens it; answers how many. */
 export async function goOnRollingBack(parts: Parts, ctx: Context): Promise<number> {
@@ -41,7 +38,7 @@ export async function goOnRollingBack(parts: Parts, ctx: Context): Promise<numbe
   return stuck
 }
 
-async function undo({ engine, tree, data, clock }: Parts, ctx: Context, { domain, root, epoch }: Rollback): Promise<void> {
+export async function undo({ engine, tree, data, clock }: Parts, ctx: Context, { domain, root, epoch }: Rollback): Promise<void> {
   const touch = { sec: 0, nsec: 0 }
   clock.realtime(touch)
   const effects: ContentEffects = { touch, killSuidgid: false }

@@ -1,7 +1,7 @@
 /**
  * Snapshots of a domain (the root tree, a subvolume, a volume): taking, listing, removing.
- *   - One is taken while nothing is written in place and everything written before is confirmed (data.quiesce): it lies cleanly
- *     between two changes, and holds all that was synced before it.
+ *   - One is begun while nothing is written in place (data.quiesce), so that it lies cleanly between two changes; it has its name when all
+ *     that it shows is durable (meta/taking.ts).
  *   - Removing one takes its name away in a transaction; what it alone held comes back in the background (sweep.ts).
  *   - An engine that failed, or a pool opened for reading, refuses both.
  */
@@ -9,12 +9,13 @@ import { backgroundContext, CancelSource, PosixError, rootContext } from '../sys
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Data } from '../data/index.js'
+import { dropAllBegun, takeView } from '../meta/index.js'
 import type { CloneArgs, Inode, MadeSubvolume, Op, Tree, TreeRolledBack, Younger } from '../meta/index.js'
 import { flattenTree } from './flattening.js'
 import type { FlattenProgress } from './flattening.js'
 import { releaseHolds } from './releasing.js'
 import { startRemover } from './removing.js'
-import { goOnRollingBack, rollBack } from './rollback.js'
+import { decideRollback, goOnRollingBack, undo } from './rollback.js'
 import { startSweeper } from './sweep.js'
 
 /** Who needs what a rollback replaced to be gone waits so long. */
@@ -82,14 +83,27 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
     clock.realtime(now)
     return { ctx, now, check: false, session: engine.session }
   }
+  let turn: Promise<unknown> = Promise.resolve()
+  /** One after the other: what is begun looks like a clone to others. */
+  const inTurn = <T>(fn: () => Promise<T>): Promise<T> => {
+    const mine = turn.then(fn)
+    turn = mine.catch(() => undefined) // told to whom it concerns
+    return mine
+  }
   return {
     async create(ctx, domain, name) {
       await parts.needEpochs()
       await replacedGone(ctx, domain)
       const op = opOf(ctx)
-      const epoch = await data.quiesce(ctx, () => engine.transact(ctx, (tx) => tree.snapshot(tx, op, domain, name)))
+      const taken = await inTurn(() => takeView(parts, ctx, domain, name, async (tx, epoch) => {
+        await tree.nameSnapshot(tx, op, domain, epoch, name)
+        return epoch
+      }).catch((e: unknown) => {
+        sweeper.wake() // what came to nothing may have left something
+        throw e
+      }))
       await engine.sync(ctx)
-      return epoch
+      return taken
     },
     async list(ctx, domain) {
       const found = await tree.snapshots(engine.reader(ctx), domain)
@@ -101,13 +115,13 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       sweeper.wake()
     },
     async rollBack(ctx, domain, name, younger) {
-      await rollBack(parts, ctx, domain, name, younger)
+      await undo(parts, ctx, await inTurn(() => decideRollback(parts, ctx, domain, name, younger)))
       sweeper.wake()
     },
     async rollBackTree(ctx, domain, name) {
       await parts.needRollbacks()
       const op = opOf(ctx)
-      const done = await data.quiesce(ctx, () => engine.transact(ctx, async (tx) => tree.rollBackTree(tx, op, { domain, snapshot: name, ino: await tree.takeInodeNumbers(tx, 1) })))
+      const done = await inTurn(() => data.quiesce(ctx, () => engine.transact(ctx, async (tx) => tree.rollBackTree(tx, op, { domain, snapshot: name, ino: await tree.takeInodeNumbers(tx, 1) }))))
       await engine.sync(ctx)
       remover.wake()
       return done
@@ -144,7 +158,7 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       for (const untilMs = clock.monotonicMs() + GONE_MS; ;) {
         try {
           const op = opOf(ctx)
-          const left = await engine.transact(ctx, (tx) => tree.removeSubvolume(tx, op, parent, name))
+          const left = await inTurn(() => engine.transact(ctx, async (tx) => tree.removeSubvolume(tx, op, parent, name)))
           await engine.sync(ctx)
           return left
         } catch (e) {
@@ -157,7 +171,10 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
         }
       }
     },
-    recover: (ctx) => goOnRollingBack(parts, ctx),
+    async recover(ctx) {
+      await dropAllBegun(parts, ctx)
+      return goOnRollingBack(parts, ctx)
+    },
     start() {
       sweeper.wake()
       remover.wake()

@@ -8,7 +8,8 @@
  */
 import { NOW } from '../data/index.js'
 import type { Content, ContentEffects, Data, Part } from '../data/index.js'
-import type { Engine, MaybePromise } from '../engine/index.js'
+import type { Engine, MaybePromise, Tx } from '../engine/index.js'
+import { NOBODY, takeView } from '../meta/index.js'
 import type { Inode, Op, Tree } from '../meta/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
@@ -156,7 +157,8 @@ export function openVolumes(parts: VolumeParts): Volumes {
 
   /** Why what clones need cannot go. */
   const hasClones = async (name: string, ino: number): Promise<VolumeError> => {
-    const clones = await Promise.all((await tree.clonesOf(engine.reader(ctx), ino)).map(({ clone }) => nameOf(clone)))
+    const clones = await Promise.all((await tree.clonesOf(engine.reader(ctx), ino)).filter(({ clone }) => clone !== NOBODY).map(({ clone }) => nameOf(clone)))
+    if (clones.length === 0) return new VolumeError('in-use', `A snapshot or a clone of volume ${name} is being made: try again when that is done.`)
     return new VolumeError('in-use', `Volume ${name} is what ${clones.join(', ')} ${clones.length === 1 ? 'is a clone' : 'are clones'} of: remove ${clones.length === 1 ? 'it' : 'them'} first, or have ${clones.length === 1 ? 'it' : 'them'} copy what ${clones.length === 1 ? 'it needs' : 'they need'} (ogee volume flatten POOL ${clones[0]}).`)
   }
 
@@ -189,8 +191,8 @@ export function openVolumes(parts: VolumeParts): Volumes {
       await parts.needClones()
       const made = op()
       const snapshot = snap === undefined ? undefined : Buffer.from(snap, 'utf8').latin1Slice()
-      const clone = (): Promise<Inode> => engine.transact(ctx, async (tx) => tree.cloneVolume(tx, made, { origin, snapshot, name, ino: await tree.takeInodeNumbers(tx, 1) }))
-      const inode = await (snapshot === undefined ? data.quiesce(ctx, clone) : clone()).catch((e: unknown) => {
+      const clone = async (tx: Tx, at: string | number): Promise<Inode> => tree.cloneVolume(tx, made, { origin, snapshot: at, name, ino: await tree.takeInodeNumbers(tx, 1) })
+      const inode = await (snapshot === undefined ? takeView(parts, ctx, origin, undefined, clone) : engine.transact(ctx, (tx) => clone(tx, snapshot))).catch((e: unknown) => {
         if (!(e instanceof PosixError)) throw e
         if (e.code === 'ENOENT') throw new VolumeError('missing', `There is no snapshot ${from}: \`ogee snapshot list\` names those that are there.`)
         if (e.code === 'EBUSY') throw new VolumeError('in-use', `Volume ${of} is being rolled back: try again when that is done.`)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { NOW } from '../../src/data/index.js'
 import { makeMemoryServer } from '../../src/engine/index.js'
-import { changeContent, decodeChange, readContent } from '../../src/meta/index.js'
+import { changeContent, checkTree, decodeChange, NOBODY, readContent } from '../../src/meta/index.js'
 import { rootContext } from '../../src/sys/index.js'
 import { collidingHash, endWhole, engines, errnoNameOf, expectErrno, openQuick, openRemote, root, S_IFDIR, S_IFREG, shellOf, user } from './pools.js'
 import type { PoolOptions, Shell, TestPool } from './pools.js'
@@ -195,4 +195,31 @@ describe('several engines at one database', () => {
       await endWhole(one.pool)
     }
   })
+})
+
+withPool('a snapshot that is begun is seen by nobody until it has its name; what is dropped leaves nothing', async (shell) => {
+  const { make: mk, call, names, pool } = shell
+  const reader = () => pool.engine.reader(rootContext)
+  const domain = async () => (await pool.settle(Promise.resolve(pool.tree.domain(reader(), 1))))!
+  const holds = async () => pool.settle(Promise.resolve(pool.tree.holds(reader(), 1)))
+  const begin = (name: string) => call(root, (t, tx) => t.beginSnapshot(tx, 1, name) as number)
+  await mk(root, 1, 'a', S_IFREG | 0o644)
+  const one = await begin('one')
+  await mk(root, 1, 'b', S_IFREG | 0o644)
+  assert.deepEqual(await pool.settle(Promise.resolve(pool.tree.snapshots(reader(), 1))), [])
+  assert.deepEqual([(await domain()).newestSnapshot, await holds()], [one, [{ origin: 1, epoch: one, clone: NOBODY }]])
+  for await (const { what } of checkTree(reader())) assert.fail(what)
+  await call(root, (t, tx, op) => t.nameSnapshot(tx, op, 1, one, 'one') as never)
+  assert.deepEqual([await names(1, one), await holds()], [['a'], []])
+  await expectErrno('EEXIST', () => begin('one'))
+
+  const two = await begin('two')
+  await call(root, (t, tx, op) => t.unlink(tx, op, 1, 'b'))
+  for (let n = 0; n < 2; n++) await call(root, (t, tx) => t.dropBegun(tx, 1, two) as never)
+  assert.deepEqual([(await domain()).newestSnapshot, (await domain()).epoch, await holds()], [two, two + 1, []])
+  const sweeps = await pool.settle(Promise.resolve(pool.tree.sweepsWanted(reader())))
+  assert.deepEqual(sweeps.map((s) => s.domain), [1])
+  await call(root, (t, tx) => t.sweepBegun(tx, sweeps[0]) as never)
+  assert.equal((await domain()).newestSnapshot, one)
+  await expectErrno('EEXIST', () => call(root, (t, tx, op) => t.nameSnapshot(tx, op, 1, two, 'one') as never))
 })

@@ -16,6 +16,8 @@ const SECTOR = 512
 export interface Disk extends SpaceIo {
   hostGroups: number
   syncFails: boolean
+  /** Every sync waits for what this answers. */
+  beforeSync: (() => Promise<void>) | undefined
   /** Reads and writes off the loop take a turn of the loop; reads in the tick find nothing while true. */
   cold: boolean
   /** Writes that hit a range the host never promised: what would be ENOSPC after our answer. */
@@ -96,12 +98,13 @@ export function makeDisk(): Disk {
         syncing.add(pages)
         dirty.clear()
         disk.syncs++
-        return later(() => {
+        const end = (): number => {
           syncing.delete(pages)
           if (disk.syncFails) return -ERRNO.EIO
           for (const [n, bytes] of pages) durable.set(n, bytes)
           return 0
-        })
+        }
+        return disk.beforeSync === undefined ? later(end) : disk.beforeSync().then(() => later(end))
       },
       resize: (sizeBytes) => later(() => {
         size = sizeBytes
@@ -111,7 +114,7 @@ export function makeDisk(): Disk {
     }
   }
   const disk: Disk = {
-    hostGroups: Infinity, syncFails: false, cold: false, unpromised: 0, syncs: 0,
+    hostGroups: Infinity, syncFails: false, beforeSync: undefined, cold: false, unpromised: 0, syncs: 0,
     create(_path, sizeBytes) {
       assert.equal(size, -1)
       size = sizeBytes
