@@ -38,6 +38,15 @@ async function ok(running: ReturnType<typeof run>): Promise<string> {
   return out
 }
 
+type Run = readonly [start: number, length: number, data: boolean, nonZero: boolean]
+/** Neighbours of one kind as one. */
+const runs = (parts: readonly Run[]): Run[] => parts.reduce<Run[]>((out, part) => {
+  const last = out.at(-1)
+  if (last !== undefined && last[2] === part[2] && last[3] === part[3]) out[out.length - 1] = [last[0], last[1] + part[1], last[2], last[3]]
+  else out.push(part)
+  return out
+}, [])
+
 test('libnbd and QEMU find what they expect', async (t) => {
   const s = await serve(t, { v: '64M', w: '1M' })
   try {
@@ -58,6 +67,8 @@ test('libnbd and QEMU find what they expect', async (t) => {
     const map = JSON.parse(await ok(run('nbdinfo', ['--json', '--map', s.uri('v')]))) as { offset: number, length: number, type: number }[]
     assert.equal(map.reduce((sum, m) => sum + m.length, 0), 64 * MIB)
     assert.ok(map.some((m) => m.type === 0) && map.some((m) => m.type === 3))
+    const mapped = JSON.parse(await ok(run('qemu-img', ['map', '--output=json', '-f', 'raw', s.uri('v')]))) as { start: number, length: number, data: boolean, zero: boolean }[]
+    assert.deepEqual(mapped.map(({ start, length, data, zero }) => [start, length, data, !zero]), runs(map.map((m) => [m.offset, m.length, (m.type & 1) === 0, (m.type & 2) === 0])))
     await ok(run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', s.uri('v'), join(s.top, 'q')]))
     await ok(run('qemu-img', ['convert', '-n', '-f', 'qcow2', '-O', 'raw', join(s.top, 'q'), s.uri('v')]))
     await ok(run('qemu-img', ['compare', '-f', 'raw', '-F', 'raw', file, s.uri('v')]))

@@ -32,7 +32,8 @@ import { imageStreams } from './images.js'
 import { snapshotCalls } from './snapshots.js'
 import { trashCalls, trashStreams } from './trash.js'
 import { namesSynced } from './synchronous.js'
-import { volumesMount } from './volumes-mount.js'
+import { withVolumesLink } from '../../vfs/index.js'
+import { volumesMount, volumesTarget } from './volumes-mount.js'
 import type { VolumesMount } from './volumes-mount.js'
 import { startWarming } from './warming.js'
 
@@ -66,9 +67,11 @@ export async function runDaemon(spec: DaemonSpec, host: DaemonHost): Promise<num
       vfs: vfsOptions(spec, { isHeld: (node) => door?.isHeld(node) ?? true, isHeldBetween: (from, to) => door?.isHeldBetween(from, to) ?? true })
     })
     if (stop.stopped()) throw new Refusal('failed', 'Interrupted before the pool was mounted: nothing is lost, mount again.')
-    const vfs = spec.options.synchronous || spec.options.dirSync ? namesSynced(pool.vfs) : pool.vfs
+    let volumes: VolumesMount | undefined
+    const shown = withVolumesLink(pool.vfs, volumesTarget(pool), async () => volumes?.mount())
+    const vfs = spec.options.synchronous || spec.options.dirSync ? namesSynced(shown) : shown
     door = spec.dir === undefined ? noDoor(systemClock, spec.options.latency) : await openDoor({ vfs, clock: systemClock, dir: spec.dir, source: spec.options.fsname ?? spec.pool, options: spec.options, log })
-    const files = volumesMount(pool, door.hold, log)
+    const files = (volumes = volumesMount(pool, door.hold, log))
     await files.clear()
     const nbd = nbdServices({ pool, hold: door.hold, log, attached: () => (spec.dir === undefined ? files.opens : 0), empty: spec.dir === undefined ? door.abandon : () => undefined })
     if (spec.nbd !== undefined) await nbd.start(spec.nbd)

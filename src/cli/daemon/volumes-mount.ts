@@ -1,5 +1,5 @@
 /**
- * POOL/volumes: the volumes as files, mounted when somebody asks for it (`ogee volume attach`), a FUSE connection of its own.
+ * POOL/volumes: the volumes as files, mounted when somebody asks for it (`ogee volume attach`, `.volumes` in the mount), a FUSE connection of its own.
  *   - Not inside DIR: a mount in a mount would keep umount(8) from taking DIR off.
  *   - While a file in it is open (a loop device, a copy) the daemon stays, whatever becomes of its other doors.
  */
@@ -22,6 +22,8 @@ const LOOK_MS = 100
 const PATIENCE_MS = 2000
 
 export interface VolumesMount {
+  /** Resolves when it is there. */
+  mount(): Promise<void>
   readonly calls: Calls
   /** Files in it that are open. */
   readonly opens: number
@@ -32,6 +34,9 @@ export interface VolumesMount {
   /** Takes it off; `force`: whoever has a file open loses it. */
   close(how: 'plain' | 'force'): Promise<void>
 }
+
+/** Where `.volumes` in the mount leads to: a byte string. */
+export const volumesTarget = (pool: Pool): string => Buffer.from(join(pool.folder, FOLDER)).latin1Slice()
 
 export function volumesMount(pool: Pool, hold: CoreHold, log: Logger): VolumesMount {
   const dir = join(pool.folder, FOLDER)
@@ -60,17 +65,22 @@ export function volumesMount(pool: Pool, hold: CoreHold, log: Logger): VolumesMo
     return connection
   }
 
+  const mounted = async (): Promise<void> => {
+    mounting ??= mount().catch((e: unknown) => {
+      mounting = undefined
+      throw e
+    })
+    await mounting
+  }
+
   return {
+    mount: mounted,
     get opens() {
       return folder.opens
     },
     calls: {
       async 'volumes/folder'() {
-        mounting ??= mount().catch((e: unknown) => {
-          mounting = undefined
-          throw e
-        })
-        await mounting
+        await mounted()
         return { dir }
       }
     },
