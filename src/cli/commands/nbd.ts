@@ -91,7 +91,10 @@ export async function stopServing(pool: string): Promise<'nobody' | 'stopped' | 
   if (status === undefined || status.nbd.length === 0) return 'nobody'
   const isAlone = status.device === ''
   const watch = isAlone ? await watchClosed(pool) : undefined
-  await askCall(pool, 'nbd/stop', {}, (f) => f.NbdStopped)
+  await askCall(pool, 'nbd/stop', {}, (f) => f.NbdStopped).catch((e: unknown) => {
+    watch?.stop() // it stays: who listens for its end would wait for that
+    throw e
+  })
   const failure = await watch?.closed
   if (failure !== undefined) throw new Refusal('failed', `${failure.replace(/\.$/, '')}: what was written last may be lost; see ${pool}/daemon.log.`)
   return isAlone ? 'ended' : 'stopped'
