@@ -24,7 +24,7 @@ import { checkShares, makeTally } from './share-check.js'
 import type { SharesTally } from './share-check.js'
 
 /** What was found, and what a repair would look at: see meta/repair.ts. */
-export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'volumes' | 'shares' | 'bytes' | 'overlap' | 'report'
+export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'volumes' | 'shares' | 'bytes' | 'overlap' | 'clones' | 'report'
 export interface Finding {
   /** 0: of no inode. */
   readonly ino: number

@@ -3,20 +3,21 @@
  * hold has its clone; names that are to be found are counted where the hard link is.
  */
 import { decodeOrigin, NOW, ORIGIN_KIND, originKey } from '../data/index.js'
-import type { Found } from '../data/index.js'
+import type { Finding, Found } from '../data/index.js'
 import { prefixRange, streamRows } from '../engine/index.js'
 import type { Key, MaybePromise, Reader } from '../engine/index.js'
 import { PosixError } from '../sys/index.js'
 import { NOBODY } from './holds.js'
 import { isDirectory } from './inode.js'
 import type { StoredInode } from './inode.js'
-import { clonedFrom, firstNumber, holdKey, holdsFrom, secondNumber, thirdNumber, unfoundKey } from './keys.js'
+import { clonedFrom, clonedKey, firstNumber, holdKey, holdsFrom, secondNumber, thirdNumber, unfoundKey } from './keys.js'
 import { readInode } from './read.js'
 import { decodeCloned, decodeUnfound } from './rows.js'
 import type { Domain } from './rows.js'
 import { after } from './steps.js'
 
 const LAST = 2 ** 53 - 1
+const BIRTHS_MAX = 10_000 // rollbacks of one tree whose entries nobody looked at yet
 
 /** How many of an inode's names lie in folders of a clone that nobody has visited. */
 export const namesToFind = (r: Reader, ino: number): MaybePromise<number> => after(r.get(unfoundKey(ino)), (row) => {
@@ -31,8 +32,23 @@ export const namesToFind = (r: Reader, ino: number): MaybePromise<number> => aft
 /** Subdirectories, as a directory counts them: one that was not visited knows of more than are there. */
 export const isCount = (dir: StoredInode, says: number, has: number): boolean => (dir.hasOrigin ? says >= has : says === has)
 
+/** Whether a row F, of the clone's beginning or of a rollback of it, leads there. */
+export async function leadsTo(r: Reader, domain: number, origin: number, ino: number): Promise<boolean> {
+  const prefix = clonedKey(domain, origin, 1)
+  return (await r.scan({ from: prefix, to: prefixRange(prefix).to, limit: BIRTHS_MAX })).some(({ row }) => isTo(row.bytes, ino))
+}
+
+const isTo = (bytes: Uint8Array, ino: number): boolean => {
+  try {
+    return decodeCloned(bytes) === ino
+  } catch (e) {
+    if (!(e instanceof PosixError)) throw e
+    return false // told with the others
+  }
+}
+
 export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain>, found: Found): Promise<void> {
-  const say = (ino: number, what: string): void => found({ ino, what, kind: 'report' })
+  const say = (ino: number, what: string, kind: Finding['kind'] = 'report'): void => found({ ino, what, kind })
   const each = async (from: Key, to: Key, look: (key: Key, bytes: Uint8Array) => Promise<void>): Promise<void> => {
     const rows = await streamRows(r, from, to)
     for (; rows.key !== undefined; await rows.advance()) {
@@ -49,30 +65,33 @@ export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain
     const ino = firstNumber(key)
     const inode = await readInode(r, ino, NOW)
     const origin = decodeOrigin(bytes)
-    if (inode === undefined) return say(ino, `is a clone of inode ${origin.ino}, and is not there`)
+    if (inode === undefined) return say(ino, `is a clone of inode ${origin.ino}, and is not there`, 'clones')
     if (!inode.hasOrigin) return say(ino, `is a clone of inode ${origin.ino}, and does not know`)
     if (!isDirectory(inode) && origin.limit === 0) return // it was copied, and is of use to its snapshots only
     const was = await readInode(r, origin.ino, origin.epoch)
     if (was === undefined || isDirectory(was) !== isDirectory(inode)) return say(ino, `is a clone of inode ${origin.ino}, which was nothing of its kind in epoch ${origin.epoch}`)
-    if ((await r.get(holdKey(was.domain, origin.epoch, inode.domain))) === undefined) say(ino, `is a clone of inode ${origin.ino} in epoch ${origin.epoch}, which nobody holds`)
+    if ((await r.get(holdKey(was.domain, origin.epoch, inode.domain))) === undefined) say(ino, `is a clone of inode ${origin.ino} in epoch ${origin.epoch}, which nobody holds`, 'clones')
   })
   await each(holdsFrom(0), holdsFrom(LAST), async (key) => {
     const [origin, epoch, clone] = [firstNumber(key), secondNumber(key), thirdNumber(key)]
     const domain = domains.get(origin)
-    if (!domains.has(clone) && clone !== NOBODY) say(0, `epoch ${epoch} of domain ${origin} is held for domain ${clone}, which is not there`)
+    if (!domains.has(clone) && clone !== NOBODY) say(0, `epoch ${epoch} of domain ${origin} is held for domain ${clone}, which is not there`, (await readInode(r, clone, NOW)) === undefined ? 'clones' : 'report')
     else if (domain === undefined) say(0, `domain ${clone} is a clone of domain ${origin}, which is not there`)
-    else if (domain.newestSnapshot < epoch) say(0, `domain ${origin} does not know that its epoch ${epoch} is held`)
+    else if (domain.newestSnapshot < epoch) say(0, `domain ${origin} does not know that its epoch ${epoch} is held`, 'clones')
   })
-  let pending = 0
   await each(clonedFrom(0), clonedFrom(LAST), async (key, bytes) => {
-    pending++
     const ino = decodeCloned(bytes)
     const [inode, row] = [await readInode(r, ino, NOW), await r.get(unfoundKey(ino))]
     const isRight = inode?.domain === firstNumber(key) && row !== undefined && decodeUnfound(row.bytes).origin === secondNumber(key)
-    if (!isRight) say(ino, `is to be found by other names of inode ${secondNumber(key)}, and does not know`)
+    if (!isRight) say(ino, `is to be found by other names of inode ${secondNumber(key)}, and does not know`, inode?.domain === firstNumber(key) && row === undefined ? 'clones' : 'report')
   })
-  await each(unfoundKey(0), unfoundKey(LAST), async () => void pending--)
-  if (pending < 0) say(0, `${-pending} inodes have names to be found that nothing leads to`)
+  await each(unfoundKey(0), unfoundKey(LAST), async (key, bytes) => {
+    const ino = firstNumber(key)
+    const inode = await readInode(r, ino, NOW)
+    const { origin } = decodeUnfound(bytes)
+    if (inode === undefined) say(ino, 'has names to be found, and is not there', 'clones')
+    else if (!(await leadsTo(r, inode.domain, origin, ino))) say(ino, 'has names to be found that nothing leads to', 'clones')
+  })
 }
 
 /** Of an inode that says that it is a clone: it has a row that says of what. */

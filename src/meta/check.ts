@@ -397,7 +397,7 @@ async function readRoots(r: Reader, found: Found): Promise<Set<number>> {
   for (; rows.key !== undefined; await rows.advance()) {
     const ino = secondNumber(rows.key)
     const inode = await readInodeOrNone(r, ino)
-    if (inode === undefined || inode.nlink === 0 || inode.domain !== firstNumber(rows.key)) found({ ino, what: 'is to be removed after a rollback, and is not there', kind: 'report' })
+    if (inode === undefined || inode.nlink === 0 || inode.domain !== firstNumber(rows.key)) found({ ino, what: 'is to be removed after a rollback, and is not there', kind: 'clones' })
     else roots.add(ino)
   }
   return roots

@@ -21,6 +21,7 @@ import type { StoredInode } from './inode.js'
 import { directoryKey, firstNumber, inodeKey, KEY_NEXT_INO, KEY_USAGE, linksFrom, nameBehind, placeHigh, placeLow, secondNumber, xattrsFrom, dentriesFrom } from './keys.js'
 import { blankInode, make, ROOT_INO } from './make.js'
 import type { Timespec } from './meta.js'
+import { repairClones } from './repair-clones.js'
 import { isListed, repairLists } from './repair-lists.js'
 import { bytesOf, dropBytes, repairBytes, repairContent } from './repair-bytes.js'
 import { change, dropRows, opOf, readerOf, ROOT_DOMAIN } from './repair-base.js'
@@ -35,13 +36,14 @@ import { CAPABILITY, chargeHome, countEntry, domainOf, findSlot, isHome, putDent
 const LAST = 2 ** 53 - 1
 const LOST_AND_FOUND = 'lost+found'
 /** What the pool's usage does not follow from, or follows from as it is. */
-const LEFT_ALONE: ReadonlySet<Finding['kind']> = new Set(['usage', 'report', 'units', 'shares', 'bytes', 'overlap'])
+const LEFT_ALONE: ReadonlySet<Finding['kind']> = new Set(['usage', 'report', 'units', 'shares', 'bytes', 'overlap', 'clones'])
 
 /** The findings' objects, each once. Usage and numbers only when nothing else is wrong: they follow from the rest. */
 export async function repairTree(repair: Repair, findings: readonly Finding[], checked: Checked): Promise<void> {
   const of = (kind: Finding['kind']): number[] => [...new Set(findings.filter((f) => f.kind === kind).map((f) => f.ino))].sort((a, b) => a - b)
   const numbers = findings.some((f) => f.kind === 'numbers')
   if (numbers) await repairNextIno(repair)
+  if (of('clones').length > 0) await repairClones(repair) // before lost inodes are made anew: not as clones
   for (const ino of of('owner')) await repairOwner(repair, ino)
   for (const ino of of('entries')) await repairEntries(repair, ino)
   for (const ino of of('cycle')) await breakCycle(repair, ino)
