@@ -1,5 +1,5 @@
 /**
- * Volumes beside themselves and beside files: ten of them against one, writes over what a snapshot shows against writes in place, and PostgreSQL on ext4 on an attached volume against ext4 on a loop device over
+ * Volumes beside themselves and beside files: ten of them against one of their size, writes over what a snapshot shows against writes in place, and PostgreSQL on ext4 on an attached volume against ext4 on a loop device over
  * a plain file of the disk.
  */
 import { fileURLToPath } from 'node:url'
@@ -20,23 +20,25 @@ async function rate(tools: Tools, volumes: readonly string[], rw: string, iodept
 }
 
 const sizeMib = (tools: Tools): number => tools.size(24, 96, 400)
+const sizes = (tools: Tools): [string, number][] => [['one', TEN * sizeMib(tools)], ...names.map((name): [string, number] => [name, sizeMib(tools)])]
 
+/** The one volume is as large as the ten together: as many bytes are touched. */
 const ten = (rw: 'randread' | 'randwrite'): Work => ({
-  name: `nbd-ten-${rw.slice(4)}s`, title: `NBD: 4K random ${rw.slice(4)}s, queue depth 130: one volume's rate, by that of ten together`, unit: 'x', better: 'less', goals: [{ atMost: 1 }], peers: ['ogee'],
+  name: `nbd-ten-${rw.slice(4)}s`, title: `NBD: 4K random ${rw.slice(4)}s, queue depth 130: one volume's rate, by that of ten of a tenth of its size together`, unit: 'x', better: 'less', goals: [{ atMost: 1 }], peers: ['ogee'],
   refusal: (tools) => tools.run('which', 'fio').then(() => undefined, () => 'needs fio (test/install.sh)'),
   async prepare({ dir }, tools) {
-    for (const name of names) await tools.run(ogee, 'volume', 'create', dir, name, '--size', `${sizeMib(tools)}M`)
+    for (const [name, mib] of sizes(tools)) await tools.run(ogee, 'volume', 'create', dir, name, '--size', `${mib}M`)
     await tools.run(ogee, 'nbd', dir, '--listen', `unix:${socketOf(tools)}`)
-    for (const name of names) await tools.run('fio', '--name=fill', '--ioengine=nbd', `--uri=nbd+unix:///${name}?socket=${socketOf(tools)}`, '--thread', '--rw=write', '--bs=1m', `--size=${sizeMib(tools)}m`)
+    for (const [name, mib] of sizes(tools)) await tools.run('fio', '--name=fill', '--ioengine=nbd', `--uri=nbd+unix:///${name}?socket=${socketOf(tools)}`, '--thread', '--rw=write', '--bs=1m', `--size=${mib}m`, '--end_fsync=1')
   },
   async round(_place, tools) {
-    const one = await rate(tools, names.slice(0, 1), rw, 13 * TEN, `${sizeMib(tools)}m`)
+    const one = await rate(tools, ['one'], rw, 13 * TEN, `${TEN * sizeMib(tools)}m`)
     const all = await rate(tools, names, rw, 13, `${sizeMib(tools)}m`)
     return { value: one / all, ops: one + all, more: { 'one 1/s': one, 'ten 1/s': all } }
   },
   async leave({ dir }, tools) {
     await tools.run(ogee, 'nbd', dir, '--stop')
-    for (const name of names) await tools.run(ogee, 'volume', 'rm', dir, name)
+    for (const [name] of sizes(tools)) await tools.run(ogee, 'volume', 'rm', dir, name)
   }
 })
 
