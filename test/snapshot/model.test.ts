@@ -332,7 +332,7 @@ test('clones, clones of clones and what was rolled back are flattened', { timeou
   tried.flattened = 0
   return fc.assert(fc.asyncProperty(
     fc.tuple(begin, just({ op: 'clone', which: 0, dir: 0, name: 'a' }), some, flattened, just({ op: 'snapshot', of: 1 }, { op: 'clone', which: 1, dir: 0, name: 'b' }), some, flattened, just({ op: 'rollback', which: 0 }), some, flattened, some,
-      just({ op: 'flatten', which: 1, how: 'wait' }, { op: 'flatten', which: 0, how: 'wait' })).map((parts) => parts.flat()), fc.nat(), runAll), { numRuns: Number(process.env.RUNS ?? 15) }).then(() => {
+      just({ op: 'flatten', which: 1, how: 'wait' }, { op: 'flatten', which: 0, how: 'wait' })).map((parts) => parts.flat()), fc.nat(), runAll), { numRuns: Number(process.env.RUNS ?? 8) }).then(() => {
     assert.ok(tried.flattened > 0)
     console.log(`# ${tried.flattened} trees were flattened`)
   })
