@@ -162,7 +162,7 @@ export function poolSnapshots({ engine, tree, snapshots, volumes }: Parts): Pool
     const { root, epoch, names: old } = await saying({
       ENOENT: () => new Refusal('missing', `There is no snapshot ${text}: \`ogee snapshot list\` shows those that there are.`),
       EBUSY: () => new Refusal('in-use', `${path} has subvolumes in it, which a rollback would lose: remove them first (\`ogee subvolume list\` shows them), or clone the snapshot (\`ogee clone\`).`),
-      E2BIG: () => new Refusal('usage', `${path} has more than ${ROOT_ENTRIES_MAX} names in its uppermost folder, too many to be exchanged at once: move them into folders, or clone the snapshot (\`ogee clone\`).`)
+      E2BIG: () => new Refusal('usage', `${path} has too much in its uppermost folder to be exchanged at once (at most ${ROOT_ENTRIES_MAX} names, fewer if they are long or of small files): move things into folders, or clone the snapshot (\`ogee clone\`).`)
     }, () => snapshots.rollBackTree(rootContext, domain, name))
     const now = new Set(old)
     for (let high = 0, low = 0; ;) {

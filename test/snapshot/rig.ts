@@ -43,7 +43,7 @@ export async function makeRig(seed: number, sizeBytes = 128 * MIB, seams: Seams 
   let copies = 0
   makeFolder(folder)
   const parts = { clock, random: seededRandom(seed) }
-  await formatPool(folder, { ...parts, sizeBytes })
+  await formatPool(folder, { ...parts, sizeBytes, seams })
   const open = async (): Promise<Opened> => {
     let floors: Parameters<NonNullable<Seams['opened']>>[0] | undefined
     const pool = await openPool(folder, { ...parts, vfs: vfsOptions, note: () => undefined, seams: { ...seams, opened: (f) => (floors = f) } })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { rootContext as root, seededRandom } from '../../src/sys/index.js'
-import { historyRows, makeRig, nodeAt, textOfPool } from './rig.js'
+import { failingReason, historyRows, makeRig, MIB, nodeAt, textOfPool } from './rig.js'
 
 const HOW = { killSuidgid: false, append: false }
 
@@ -54,5 +54,20 @@ test('a snapshot of the tree around a removed subvolume shows an empty folder, a
   await vfs.releasedir(root, sub, handle)
   await rig.now.settleOrphans()
   assert.deepEqual(await textOfPool(vfs, await nodeAt(vfs, '/.snapshots/s')), ['/sub/'])
+  await rig.end()
+})
+
+test('a tree whose root has too much for one transaction is not rolled back, and stays as it is', async () => {
+  const rig = await makeRig(6, 128 * MIB, { logBytes: MIB })
+  const { vfs, pool } = rig.now
+  for (let n = 0; n < 200; n++) await vfs.mknod(root, 1, `${n}`.padEnd(255, 'x'), 0o100644, 0, 0)
+  await pool.snapshots.create('/@s')
+  await vfs.mkdir(root, 1, 'later', 0o755, 0)
+  const before = await textOfPool(vfs, 1)
+  assert.equal(await failingReason(() => pool.snapshots.rollBack('/@s', 'refuse')), 'usage')
+  assert.deepEqual(await textOfPool(vfs, 1), before)
+  for (let n = 100; n < 200; n++) await vfs.unlink(root, 1, `${n}`.padEnd(255, 'x'))
+  await pool.snapshots.rollBack('/@s', 'refuse')
+  assert.deepEqual(await textOfPool(vfs, 1), before.filter((line) => line !== '/later/'))
   await rig.end()
 })
