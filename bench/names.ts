@@ -10,8 +10,8 @@ import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import koffi from 'koffi'
-import { rehearse, Session } from '../src/fuse/index.js'
-import type { ReplySink } from '../src/fuse/index.js'
+import { openSession, rehearse } from '../src/fuse/index.js'
+import type { ReplySink, Session } from '../src/fuse/index.js'
 import { openPool } from '../src/pool/index.js'
 import { systemClock, systemRandom } from '../src/sys/index.js'
 import { getattrBody, GETATTR, GETXATTR, getxattrBody, INIT, LOOKUP, mkdirBody, MKDIR, mknodBody, MKNOD, named, RENAME2, renameBody, UNLINK, WRITE, writeBody } from '../test/perf/rig.js'
@@ -68,7 +68,7 @@ function lastCookie(v: DataView, length: number): void {
     entries++
   }
 }
-const session: Session = new Session({
+const session: Session = openSession({
   vfs: pool.vfs, clock: systemClock, opens: false, writebackCache: false, maxBackground: 64, negativeValidMs: 86_400_000, requestTimeoutMs: Infinity, interrupts: false,
   shown: { attrValidMs: 86_400_000, entryValidMs: 86_400_000, uid: undefined, gid: undefined, umask: undefined }
 }, sink)

@@ -1,6 +1,6 @@
 /**
  * Reads the source and holds it to the rules that a compiler does not know (`npm run tidy`).
- *   - Imports point down the floors, and past no folder's index.ts.
+ *   - Imports point down the floors, past no folder's index.ts, and in no circle.
  *   - Every file opens with a comment that says what it is for; none is longer than 600 lines.
  *   - Real clocks and free random numbers live in src/sys alone; no `any`; no empty catch; no file that nobody imports.
  * A rule is a function from sources to findings (`file:line: sentence`), so that each is also shown to bite.
@@ -58,6 +58,23 @@ const importsGoThroughFaces: Rule = (sources) =>
         ? []
         : [`${source.file}:${line}: imports ${target} past its folder's index.ts`]
     }))
+
+/** A file that imports itself by way of others; told once, at the import that closes the circle. */
+const noCircles: Rule = (sources) => {
+  const byFile = new Map(sources.map((source) => [source.file, source]))
+  const done = new Set<string>()
+  const found: string[] = []
+  const visit = (source: Source, way: readonly string[]): void => {
+    for (const { line, target } of importsOf(source)) {
+      const at = [...way, source.file].indexOf(target)
+      if (at >= 0) found.push(`${source.file}:${line}: a circle: ${[...way.slice(at), source.file, target].join(' -> ')}`)
+      else if (!done.has(target) && byFile.has(target)) visit(byFile.get(target)!, [...way, source.file])
+    }
+    done.add(source.file)
+  }
+  for (const source of sources) if (!done.has(source.file)) visit(source, [])
+  return found
+}
 
 const headers: Rule = (sources) =>
   sources.flatMap(({ file, text }) => {
@@ -163,6 +180,7 @@ const clean = (findings: string[]) => assert.equal(findings.length, 0, `\n${find
 
 test('imports point down the floors', () => clean(importsPointDown(own)))
 test('imports go through a folder\'s index.ts', () => clean(importsGoThroughFaces(own)))
+test('imports run in no circle', () => clean(noCircles(own)))
 test('every file says what it is for', () => clean(headers([...own, ...sourcesUnder('bench')])))
 test(`no file has more than ${maxLines} lines`, () => clean(lengths(everything)))
 test('clocks and random numbers come from src/sys', () => clean(clocksInSys(own)))
@@ -180,6 +198,7 @@ const bites: readonly { rule: Rule; file: string; text: string; lines: readonly 
   { rule: importsGoThroughFaces, file: 'src/store/index.ts', text: "export { a } from './space/index.js'\nexport { b } from './space/bitmap.js'\n", lines: [2], beside: 'src/store/space/index.ts' },
   { rule: importsGoThroughFaces, file: 'src/cli/main.ts', text: "export { a } from './commands/mount.js'\n", lines: [] },
   { rule: importsGoThroughFaces, file: 'src/store/space/a.ts', text: "import type { Store } from '../store.js'\n", lines: [] },
+  { rule: noCircles, file: 'src/a/a.ts', text: "import { x } from './b.js'\nimport type { y } from './a.js'\n", lines: [2] },
   { rule: headers, file: 'src/a/a.ts', text: "import x from 'x'\n/** Too late to say what it is for. */\n", lines: [1] },
   { rule: headers, file: 'src/a/a.ts', text: '#!/usr/bin/env node\n// Starts the command line and nothing else.\n', lines: [] },
   { rule: lengths, file: 'src/a/a.ts', text: '\n'.repeat(maxLines + 1), lines: [maxLines] },

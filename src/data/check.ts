@@ -12,28 +12,16 @@ import { streamRows } from '../engine/index.js'
 import type { Engine, KeyedRow, Reader } from '../engine/index.js'
 import { openUnitsCheck, UNIT_BYTES } from '../store/index.js'
 import type { UnitsCheck } from '../store/index.js'
-import { EXTENT_MAX_BYTES, FILE_MAX_BYTES } from './data.js'
-import type { Content } from './data.js'
+import { EXTENT_MAX_BYTES, FILE_MAX_BYTES } from './content.js'
+import type { Content } from './content.js'
+import type { Found } from './finding.js'
 import { ceilUnit, floorUnit } from './filemap.js'
 import { unitsOf } from './extents.js'
-import type { Extent } from './extents.js'
-import type { Pending } from './filemap.js'
+import type { Extent, Pending } from './extents.js'
 import { decodePast, HISTORY_KIND } from './history.js'
 import { decodeExtent, decodePending, EXTENT_KIND, extentOfRow, inoOf, PENDING_KIND, pendingOfRow, TENTATIVE_KIND } from './rows.js'
 import { checkShares, makeTally } from './share-check.js'
 import type { SharesTally } from './share-check.js'
-
-/** What was found, and what a repair would look at: see meta/repair.ts. */
-export type FindingKind = 'names' | 'entries' | 'owner' | 'flags' | 'content' | 'units' | 'usage' | 'numbers' | 'list' | 'cycle' | 'volumes' | 'shares' | 'bytes' | 'overlap' | 'clones' | 'report'
-export interface Finding {
-  /** 0: of no inode. */
-  readonly ino: number
-  readonly what: string
-  readonly kind: FindingKind
-  /** A place in a directory that names the inode. */
-  readonly at?: { readonly parent: number; readonly high: number; readonly low: number }
-}
-export type Found = (finding: Finding) => void
 
 /** Rows of one file, extents and pending ranges merged by offset (an extent first), then `end`. */
 export interface FileCheck {

@@ -6,7 +6,7 @@
  * Costs a look at each range of both maps, some 2 us a range; holds both maps in memory.
  */
 import type { Context } from '../sys/index.js'
-import type { View } from './data.js'
+import type { View } from './content.js'
 import { firstBehind } from './filemap.js'
 import type { FileMap } from './filemap.js'
 import type { Floor, Seen } from './files.js'

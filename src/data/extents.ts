@@ -7,7 +7,7 @@
  *   hole    a row without units: reads as zeros, and hides what the origin has there
  * What takes the place of a lent extent needs nothing but itself; what leaves nothing in its place leaves a hole.
  */
-import { EXTENT_MAX_BYTES } from './data.js'
+import { EXTENT_MAX_BYTES } from './content.js'
 import type { Piece } from '../store/index.js'
 
 export type ExtentKind = 'own' | 'shared' | 'lent' | 'hole'
@@ -23,6 +23,21 @@ export interface Extent {
   readonly kind: ExtentKind
   /** Of a lent one whose bytes the origin's view has in its log: they are here, and nothing is read at `start`. */
   readonly bytes: Uint8Array | undefined
+}
+
+/** Bytes that are not in an extent yet. */
+export interface Pending {
+  readonly off: number
+  readonly len: number
+  readonly birth: number
+  /** Logged: the bytes. Undefined: tentative, in the store at `start`. */
+  readonly bytes: Uint8Array | undefined
+  /** `bytes` lie behind the header of their own row. */
+  readonly wholeRow: boolean
+  readonly start: number
+  readonly borrowed: boolean
+  /** Of the store write that put the bytes of a tentative range. */
+  readonly stamp: number
 }
 
 /** Bytes over it may be written where it lies: nobody else sees them there. */

@@ -5,22 +5,9 @@
  */
 import { UNIT_BYTES } from '../store/index.js'
 import { movesAway } from './extents.js'
-import type { Extent } from './extents.js'
+import type { Extent, Pending } from './extents.js'
 import type { Origin } from './origin.js'
 
-export interface Pending {
-  readonly off: number
-  readonly len: number
-  readonly birth: number
-  /** Logged: the bytes. Undefined: tentative, in the store at `start`. */
-  readonly bytes: Uint8Array | undefined
-  /** `bytes` lie behind the header of their own row. */
-  readonly wholeRow: boolean
-  readonly start: number
-  readonly borrowed: boolean
-  /** Of the store write that put the bytes of a tentative range. */
-  readonly stamp: number
-}
 export interface FileMap {
   readonly exts: readonly Extent[]
   readonly pends: readonly Pending[]

@@ -10,7 +10,7 @@
 import { errnoOf, PosixError } from '../sys/index.js'
 import type { Timer } from '../sys/index.js'
 import { commit, exclusively, Moved, refOf, stableEnd } from './changing.js'
-import { NO_TOUCH } from './data.js'
+import { NO_TOUCH } from './content.js'
 import { mayOverwrite } from './extents.js'
 import { firstBehind, leftHint } from './filemap.js'
 import { BACKGROUND, isScattered, loaded, MERGED_BYTES } from './files.js'

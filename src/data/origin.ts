@@ -7,8 +7,8 @@
  */
 import { get64, PosixError, set64, viewOf } from '../sys/index.js'
 import type { Key, Reader, Tx } from '../engine/index.js'
-import { NOW } from './data.js'
-import type { View } from './data.js'
+import { NOW } from './content.js'
+import type { View } from './content.js'
 import { birthOf, pastAt } from './history.js'
 import { rowsFrom } from './rows.js'
 

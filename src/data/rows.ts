@@ -11,8 +11,7 @@
  */
 import { copyBytes, get64, PosixError, set64, viewOf } from '../sys/index.js'
 import type { Key, KeyedRow } from '../engine/index.js'
-import type { Extent, ExtentKind } from './extents.js'
-import type { Pending } from './filemap.js'
+import type { Extent, ExtentKind, Pending } from './extents.js'
 
 export const EXTENT_KIND = 'E'
 export const PENDING_KIND = 'P'

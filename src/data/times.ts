@@ -11,8 +11,8 @@
  */
 import { errnoOf } from '../sys/index.js'
 import type { Context } from '../sys/index.js'
-import { NOW } from './data.js'
-import type { ContentEffects, Owed } from './data.js'
+import { NOW } from './content.js'
+import type { ContentEffects, Owed } from './content.js'
 import { BACKGROUND, needsWork } from './files.js'
 import type { File, Floor, Time } from './files.js'
 

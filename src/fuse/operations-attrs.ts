@@ -5,10 +5,9 @@ import type { Attr, Statfs } from '../vfs/index.js'
 import * as a from './codec-attr.js'
 import * as c from './codec-file.js'
 import { FSXATTR_BYTES, flagsOfFsxattr, isBeyondUs, isGetFlags, isGetFsxattr, isSetFlags, isSetFsxattr, writeFsxattr } from './codec-flags.js'
-import type { OperationTable } from './operation.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
-import type { Session } from './session.js'
+import type { OperationTable, Session } from './session.js'
 import { forgotten } from './stale.js'
 
 const BODY = p.IN_HEADER_BYTES

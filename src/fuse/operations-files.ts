@@ -3,11 +3,10 @@ import { ERRNO, O_APPEND, O_CREAT, O_DIRECT, O_DSYNC, O_EXCL, O_SYNC, O_TRUNC, P
 import type { Context } from '../sys/index.js'
 import type { Opened } from '../vfs/index.js'
 import * as c from './codec-file.js'
-import type { OperationTable } from './operation.js'
 import { fileFlags, truncateOpened } from './operations-names.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
-import type { Session } from './session.js'
+import type { OperationTable, Session } from './session.js'
 import { bypassing, disarming, forgotten, noteRead } from './stale.js'
 
 const BODY = p.IN_HEADER_BYTES

@@ -8,10 +8,9 @@ import { SET_KILL_SUIDGID, SET_SIZE } from '../vfs/index.js'
 import type { Attr, Created, Opened, SetAttr } from '../vfs/index.js'
 import { ENTRY_OUT_BYTES, writeEntryOut, writeNoEntryOut } from './codec-attr.js'
 import * as c from './codec-file.js'
-import type { OperationTable } from './operation.js'
 import * as p from './protocol.js'
 import type { Request } from './request.js'
-import type { Session } from './session.js'
+import type { OperationTable, Session } from './session.js'
 import { disarming } from './stale.js'
 
 const BODY = p.IN_HEADER_BYTES

@@ -1,13 +1,14 @@
-/** All operations by opcode. What is not here is answered ENOSYS: locks (the kernel keeps them itself), POLL, BMAP, DAX. */
-import { interruptedHigh, interruptedLow, INTERRUPT_IN_BYTES } from './codec-file.js'
+/** A session that knows all operations, by opcode. What is not here is answered ENOSYS: locks (the kernel keeps them itself), POLL, BMAP, DAX. */
+import { INTERRUPT_IN_BYTES } from './codec-file.js'
 import { INIT_IN_BYTES } from './codec-header.js'
-import type { Operation, OperationTable } from './operation.js'
 import { attrOperations } from './operations-attrs.js'
 import { fileOperations } from './operations-files.js'
 import { nameOperations } from './operations-names.js'
 import * as p from './protocol.js'
 import { backgroundContext } from '../sys/index.js'
-import type { Request } from './request.js'
+import { FramePool } from './frames.js'
+import { Session } from './session.js'
+import type { Operation, OperationTable, ReplySink, SessionOptions } from './session.js'
 
 const lifeOperations: OperationTable = [
   [p.INIT, { bodyBytes: INIT_IN_BYTES, early: true, run: (s, r) => s.begin(r) }],
@@ -19,15 +20,11 @@ const lifeOperations: OperationTable = [
   } }]
 ]
 
-export const operations: readonly (Operation | undefined)[] = (() => {
+const operations: readonly (Operation | undefined)[] = (() => {
   const all = new Array<Operation | undefined>(p.OPCODES).fill(undefined)
   for (const table of [lifeOperations, nameOperations, fileOperations, attrOperations])
     for (const [opcode, operation] of table) all[opcode] = operation
   return all
 })()
 
-/** Whether an INTERRUPT means that request. */
-export const interrupted = (interrupt: Request, other: Request): boolean => {
-  const v = interrupt.frame.view
-  return other.uniqueLow === interruptedLow(v, p.IN_HEADER_BYTES) && other.uniqueHigh === interruptedHigh(v, p.IN_HEADER_BYTES)
-}
+export const openSession = (options: SessionOptions, sink: ReplySink, frames = new FramePool()): Session => new Session(operations, options, sink, frames)

@@ -13,7 +13,7 @@ import { Device } from './channel.js'
 import * as c from './codec-file.js'
 import { GETATTR_IN_BYTES, SETATTR_IN_BYTES } from './codec-attr.js'
 import * as p from './protocol.js'
-import { Session } from './session.js'
+import { openSession } from './operations.js'
 
 const BODY = p.IN_HEADER_BYTES
 const INIT_BYTES = 64
@@ -49,7 +49,7 @@ export async function rehearse({ vfs, clock, folders, rest }: RehearsalOptions):
   const pair = messagePair()
   if (typeof pair === 'number') return void check(pair, 'socketpair')
   const [kernel, daemon] = pair
-  const device = new Device(daemon, (sink) => new Session({
+  const device = new Device(daemon, (sink) => openSession({
     vfs, clock, opens: false, writebackCache: false, maxBackground: 1, negativeValidMs: VALID_MS, requestTimeoutMs: Infinity, interrupts: false,
     shown: { attrValidMs: VALID_MS, entryValidMs: VALID_MS, uid: undefined, gid: undefined, umask: undefined }
   }, sink), 1, folders % 8 === 0 ? () => {} : () => { woken++ }) // two functions: what is compiled calls either, and the kernel's device has a third

@@ -11,16 +11,34 @@ import { asks, asksAlone, assert, backgroundContext, ERRNO, errnoOf, PosixError 
 import type { Clock } from '../sys/index.js'
 import type { Handle, Node, Vfs } from '../vfs/index.js'
 import type { Presentation } from './codec-attr.js'
+import { interruptedHigh, interruptedLow } from './codec-file.js'
 import { inLength, inOpcode, inPid, inUniqueHigh, inUniqueLow, writeOutHeader } from './codec-header.js'
-import { FramePool, makeFrame } from './frames.js'
-import type { Frame } from './frames.js'
+import { makeFrame } from './frames.js'
+import type { Frame, FramePool } from './frames.js'
 import { negotiate } from './init.js'
 import type { Agreed, InitOptions } from './init.js'
 import { Lookups } from './lookups.js'
-import { interrupted, operations } from './operations.js'
 import * as p from './protocol.js'
 import { Request } from './request.js'
 import { TRACING, traceAnswer, describe } from './trace.js'
+
+/** What an operation is to the session: how much body it must have, and what runs it. The tables are in operations-*.ts. */
+export interface Operation {
+  /** The fixed part of the body; a shorter request is EINVAL and never reaches `run`. */
+  readonly bodyBytes: number
+  /** Answers through the session, now or later, exactly once; what it throws is the answer. */
+  readonly run: (s: Session, r: Request) => void
+  /** Makes a new inode: the request may carry the caller's groups. */
+  readonly creates?: true
+  /** Reads from the request's frame until it has answered. */
+  readonly keepsFrame?: true
+  /** The kernel expects no answer, not even to a malformed one. */
+  readonly silent?: true
+  /** May come before INIT. */
+  readonly early?: true
+}
+
+export type OperationTable = readonly (readonly [opcode: number, operation: Operation])[]
 
 /** Where replies go. */
 export interface ReplySink {
@@ -64,6 +82,7 @@ export class Session {
   /** Requests taken so far. */
   requests = 0
 
+  private readonly operations: readonly (Operation | undefined)[]
   private readonly options: SessionOptions
   private readonly clock: Clock
   private readonly sink: ReplySink
@@ -72,7 +91,9 @@ export class Session {
   private whenSettled: (() => void) | undefined
   private closing: Promise<void> | undefined
 
-  constructor(options: SessionOptions, sink: ReplySink, frames = new FramePool()) {
+  /** `operations`: by opcode; ENOSYS where there is none. */
+  constructor(operations: readonly (Operation | undefined)[], options: SessionOptions, sink: ReplySink, frames: FramePool) {
+    this.operations = operations
     this.options = options
     this.vfs = options.vfs
     this.clock = options.clock
@@ -112,7 +133,7 @@ export class Session {
       return false
     }
     const opcode = inOpcode(frame.view)
-    const operation = opcode < p.OPCODES ? operations[opcode] : undefined
+    const operation = opcode < p.OPCODES ? this.operations[opcode] : undefined
     if (operation === undefined) {
       this.refuse(frame.view, ERRNO.ENOSYS)
       return false
@@ -154,7 +175,7 @@ export class Session {
   private wait<T>(r: Request, value: Promise<T>, answer: (s: Session, r: Request, value: T) => void): void {
     r.pending = true
     this.pending.add(r)
-    const keptFrame = operations[r.opcode]?.keepsFrame === true ? r.frame : undefined
+    const keptFrame = this.operations[r.opcode]?.keepsFrame === true ? r.frame : undefined
     const settled = (): void => {
       r.pending = false
       this.pending.delete(r)
@@ -284,4 +305,10 @@ export class Session {
     }
     if (this.idle.length < 256) this.idle.push(r)
   }
+}
+
+/** Whether an INTERRUPT means that request. */
+const interrupted = (interrupt: Request, other: Request): boolean => {
+  const v = interrupt.frame.view
+  return other.uniqueLow === interruptedLow(v, p.IN_HEADER_BYTES) && other.uniqueHigh === interruptedHigh(v, p.IN_HEADER_BYTES)
 }

@@ -1,5 +1,6 @@
 // src/meta/index.ts: the tree as transactions. Other floors use what is named here.
-export type { DirectoryRow, Inode, MakeArgs, Op, Timespec, Tree, VolumeRow } from './meta.js'
+export type { DirectoryRow, Inode, MakeArgs, Op, Timespec, VolumeRow } from './words.js'
+export type { Tree } from './meta.js'
 export type { Domain, Snapshot, Removed } from './rows.js'
 export type { CloneArgs } from './clone.js'
 export { NOBODY } from './holds.js'

@@ -8,7 +8,7 @@
 import { get64, set64, viewOf } from '../sys/index.js'
 import type { Row } from '../engine/index.js'
 import { damaged } from './rows.js'
-import type { Inode } from './meta.js'
+import type { Inode } from './words.js'
 
 export const INODE_VERSION = 1
 export const INODE_BYTES = 140

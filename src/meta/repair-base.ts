@@ -3,7 +3,7 @@ import { prefixEnd } from '../engine/index.js'
 import type { Engine, Key, Tx } from '../engine/index.js'
 import { rootContext } from '../sys/index.js'
 import type { NameHash } from './hash.js'
-import type { Op, Timespec } from './meta.js'
+import type { Op, Timespec } from './words.js'
 
 export const SLICE_ROWS = 512
 export const ROOT_DOMAIN = 1

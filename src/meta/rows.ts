@@ -7,7 +7,7 @@ import { get64, PosixError, set64, viewOf } from '../sys/index.js'
 import type { Epochs } from '../data/index.js'
 import type { Key, Row } from '../engine/index.js'
 import { firstNumber, isTrashedName, placeHigh, placeLow, trashIno, trashTime } from './keys.js'
-import type { DirectoryRow } from './meta.js'
+import type { DirectoryRow } from './words.js'
 
 const VERSION = 1
 const HEAD_BYTES = 9 // version, birth

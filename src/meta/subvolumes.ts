@@ -18,7 +18,7 @@ import { directoryKey, domainKey, inodeKey, orphanKey, snapshotsFrom, sweepKey, 
 import { demandEmpty, rmdir } from './link.js'
 import { newInode } from './make.js'
 import { demandInTree, holdOuter, holdsItself, replacedIn } from './replaced.js'
-import type { Inode, Op } from './meta.js'
+import type { Inode, Op } from './words.js'
 import { encodeDomain, encodeOrphan, PLAIN_DOMAIN, UNLINKED } from './rows.js'
 import type { Domain } from './rows.js'
 import { wait } from './steps.js'

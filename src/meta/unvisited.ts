@@ -1,7 +1,7 @@
 /** Directories of tree clones that nobody has looked into yet; visit.ts gives them their entries. */
 import { PosixError } from '../sys/index.js'
 import { isDirectory } from './inode.js'
-import type { Inode } from './meta.js'
+import type { Inode } from './words.js'
 
 /** Thrown by bodies: this directory has to be visited first. openTree makes of it what the engine understands. */
 export class Unvisited extends PosixError {

@@ -8,7 +8,7 @@ import type { Data } from '../data/index.js'
 import type { Engine, MaybePromise } from '../engine/index.js'
 import type { Tree } from '../meta/index.js'
 import { VolumeError } from './errors.js'
-import type { OpenVolume } from './volumes.js'
+import type { OpenVolume } from './open-volume.js'
 
 export async function openPast({ engine, tree, data }: { readonly engine: Engine, readonly tree: Tree, readonly data: Data }, ctx: Context, volume: string, ino: number, snap: string): Promise<OpenVolume> {
   const name = `${volume}@${snap}`

@@ -7,13 +7,14 @@
  *   - Bytes in place commit no metadata: a volume's times say when it was made, not when it was written.
  */
 import { NOW } from '../data/index.js'
-import type { Content, ContentEffects, Data, Part } from '../data/index.js'
+import type { Content, ContentEffects, Data } from '../data/index.js'
 import type { Engine, MaybePromise, Tx } from '../engine/index.js'
 import { NOBODY, takeView } from '../meta/index.js'
 import type { Inode, Op, Tree } from '../meta/index.js'
 import { backgroundContext, PosixError, rootContext } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import { checkVolumeName, checkVolumeSize, VolumeError } from './errors.js'
+import type { OpenVolume } from './open-volume.js'
 import { openPast } from './past.js'
 
 export interface VolumeParts {
@@ -67,27 +68,6 @@ export interface Volumes {
   whileClosed<T>(name: string, what: string, fn: (ino: number) => Promise<T>): Promise<T>
   /** Fences the writer; answers who that was. */
   takeOver(name: string): Promise<string | undefined>
-}
-
-/** A volume in use. Ranges must lie within `sizeBytes`. */
-export interface OpenVolume {
-  readonly name: string
-  /** As it is now. */
-  readonly sizeBytes: number
-  /** Takes the lease now; throws as a change would. */
-  claim(): void
-  /** Why it could not be changed now: another client writes, or took over. */
-  readonly refusal: string | undefined
-  read(offsetBytes: number, lengthBytes: number, into: Uint8Array, at: number): MaybePromise<number>
-  /** In the tick where nothing but bytes in place changes. The bytes must stay as they are until it resolves. */
-  write(offsetBytes: number, from: Uint8Array, at: number, lengthBytes: number): MaybePromise<void>
-  /** Gives space back; reads as zeros. */
-  trim(offsetBytes: number, lengthBytes: number): Promise<void>
-  /** Reads as zeros; `hold`: and its space is held. */
-  zero(offsetBytes: number, lengthBytes: number, space: 'free' | 'hold'): Promise<void>
-  layout(offsetBytes: number, lengthBytes: number, limit: number): MaybePromise<readonly Part[]>
-  flush(): Promise<void>
-  close(): void
 }
 
 interface Client {

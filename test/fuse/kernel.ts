@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict'
 import { ERRNO, manualClock } from '../../src/sys/index.js'
 import { FramePool } from '../../src/fuse/frames.js'
-import { Session } from '../../src/fuse/index.js'
-import type { Frame, ReplySink, SessionOptions } from '../../src/fuse/index.js'
+import { openSession } from '../../src/fuse/index.js'
+import type { Frame, ReplySink, Session, SessionOptions } from '../../src/fuse/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
 
 type Fields = Record<string, number | bigint>
@@ -149,7 +149,7 @@ export class Kernel implements ReplySink {
   private readonly arrivals: (() => void)[] = []
 
   constructor(vfs: Vfs, options: Partial<SessionOptions> = {}) {
-    this.session = new Session({ vfs, clock: manualClock(),
+    this.session = openSession({ vfs, clock: manualClock(),
       shown: { attrValidMs: 1500, entryValidMs: 2750, uid: undefined, gid: undefined, umask: undefined },
       negativeValidMs: 0, requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64, ...options }, this, frames)
   }

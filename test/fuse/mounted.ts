@@ -7,7 +7,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { abortConnection, Channel, mountedDevice, mountFuse, Session, unmount } from '../../src/fuse/index.js'
+import { abortConnection, Channel, mountedDevice, mountFuse, openSession, unmount } from '../../src/fuse/index.js'
 import type { ChannelOptions, Connection, MountOptions, SessionOptions } from '../../src/fuse/index.js'
 import { coreHold, ERRNO, errnoOf, systemClock } from '../../src/sys/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
@@ -40,7 +40,7 @@ export async function withMount(vfs: Vfs, use: (m: Mounted) => Promise<void>, op
   const hold = coreHold({ mode: 'auto', clock })
   const channel = new Channel({ clock, hold, ...channelOptions })
   const fd = await mountFuse(dir, { source: 'memory', allowOther: true, defaultPermissions: true, flags: ['nodev'], ...mountOptions })
-  const connection = channel.serve(fd, (sink) => new Session({ vfs, clock,
+  const connection = channel.serve(fd, (sink) => openSession({ vfs, clock,
     shown: { attrValidMs: 1000, entryValidMs: 1000, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 1000,
     requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64, ...options }, sink))
   const device = mountedDevice(dir) ?? 'none'

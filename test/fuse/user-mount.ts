@@ -2,7 +2,7 @@
 import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
-import { Channel, mountFuse, Session, unmount } from '../../src/fuse/index.js'
+import { Channel, mountFuse, openSession, unmount } from '../../src/fuse/index.js'
 import { coreHold, readMounts, systemClock, topMountAt } from '../../src/sys/index.js'
 import { MemoryVfs } from './memory-vfs.js'
 import { sh } from './mounted.js'
@@ -17,7 +17,7 @@ const seen: Record<string, unknown> = { uid: process.getuid!() }
 seen.refused = await mountFuse('/proc', options).catch(said)
 const hold = coreHold({ mode: 'auto', clock: systemClock })
 const fd = await mountFuse(dir, options)
-const connection = new Channel({ clock: systemClock, hold }).serve(fd, (sink) => new Session({ vfs, clock: systemClock,
+const connection = new Channel({ clock: systemClock, hold }).serve(fd, (sink) => openSession({ vfs, clock: systemClock,
   shown: { attrValidMs: 0, entryValidMs: 0, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 0,
   requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64 }, sink))
 const shown = topMountAt(readMounts(), dir)

@@ -9,7 +9,8 @@ import { join } from 'node:path'
 import type { Data } from '../../src/data/index.js'
 import { systemIo } from '../../src/engine/index.js'
 import type { Engine, LogIo } from '../../src/engine/index.js'
-import { Session } from '../../src/fuse/index.js'
+import { openSession } from '../../src/fuse/index.js'
+import type { Session } from '../../src/fuse/index.js'
 import type { Frame, ReplySink } from '../../src/fuse/index.js'
 import { openPool } from '../../src/pool/index.js'
 import type { Pool } from '../../src/pool/index.js'
@@ -92,7 +93,7 @@ export async function openRig(): Promise<Rig> {
     free: (given) => session.frames.giveRequest(given),
     stale: () => Promise.resolve()
   }
-  const session: Session = new Session({
+  const session: Session = openSession({
     vfs: pool.vfs, clock, opens: false, writebackCache: false, maxBackground: 64, negativeValidMs: 1000, requestTimeoutMs: Infinity, interrupts: false,
     shown: { attrValidMs: 1000, entryValidMs: 1000, uid: undefined, gid: undefined, umask: undefined }
   }, sink)

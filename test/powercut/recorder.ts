@@ -3,7 +3,7 @@
  * write as the kernel sends it, every flush, every change of a name or a size. Run by record.ts: its argument is the mount
  * point; a message 'stop' takes the mount away and sends the events.
  */
-import { Channel, mountedDevice, mountFuse, Session, unmount, abortConnection } from '../../src/fuse/index.js'
+import { Channel, mountedDevice, mountFuse, openSession, unmount, abortConnection } from '../../src/fuse/index.js'
 import { coreHold, systemClock } from '../../src/sys/index.js'
 import * as vfs from '../../src/vfs/index.js'
 import type { Vfs } from '../../src/vfs/index.js'
@@ -96,7 +96,7 @@ async function main(dir: string): Promise<void> {
   const hold = coreHold({ mode: 'normal', clock })
   const channel = new Channel({ clock, hold })
   const fd = await mountFuse(dir, { source: 'powercut', allowOther: true, defaultPermissions: true, flags: ['nodev'] })
-  const connection = channel.serve(fd, (sink) => new Session({ vfs: recording(new MemoryVfs()), clock,
+  const connection = channel.serve(fd, (sink) => openSession({ vfs: recording(new MemoryVfs()), clock,
     shown: { attrValidMs: 3_600_000, entryValidMs: 3_600_000, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 0,
     requestTimeoutMs: Infinity, interrupts: true, opens: true, writebackCache: false, maxBackground: 64 }, sink))
   const device = mountedDevice(dir) ?? 'none'

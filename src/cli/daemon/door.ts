@@ -3,7 +3,7 @@
  *   - An embedded pool changes only through this connection, so the kernel may keep attributes and names as long as it
  *     likes. Opens do not reach us unless -o opens asks for it.
  */
-import { abortConnection, Channel, mountedDevice, mountFuse, Session, setReadAhead } from '../../fuse/index.js'
+import { abortConnection, Channel, mountedDevice, mountFuse, openSession, setReadAhead } from '../../fuse/index.js'
 import { Refusal } from '../../pool/index.js'
 import { check, coreHold, O_DIRECTORY, O_RDONLY, AT_FDCWD, offLoop, onUnknownError, SysError } from '../../sys/index.js'
 import type { Clock, CoreHold } from '../../sys/index.js'
@@ -82,7 +82,7 @@ export async function openDoor(o: DoorOptions): Promise<Door> {
     agree = resolve
     refuse = reject
   })
-  const connection = channel.serve(fd, (sink) => new Session({
+  const connection = channel.serve(fd, (sink) => openSession({
     vfs: o.vfs, clock, opens: options.opens, writebackCache: options.writebackCache, maxBackground: BACKGROUND_MAX,
     shown: { attrValidMs: CACHE_MS, entryValidMs: CACHE_MS, uid: options.uid, gid: options.gid, umask: options.umask },
     negativeValidMs: CACHE_MS, requestTimeoutMs: Infinity, interrupts: false,

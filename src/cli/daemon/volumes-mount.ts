@@ -5,7 +5,7 @@
  */
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { abortConnection, Channel, mountedDevice, mountFuse, Session } from '../../fuse/index.js'
+import { abortConnection, Channel, mountedDevice, mountFuse, openSession } from '../../fuse/index.js'
 import type { Connection } from '../../fuse/index.js'
 import { Refusal } from '../../pool/index.js'
 import type { Pool } from '../../pool/index.js'
@@ -54,7 +54,7 @@ export function volumesMount(pool: Pool, hold: CoreHold, log: Logger): VolumesMo
       agree = resolve
       refuse = reject
     })
-    const connection = channel.serve(fd, (sink) => new Session({
+    const connection = channel.serve(fd, (sink) => openSession({
       vfs: folder.vfs, clock: systemClock, opens: true, writebackCache: false, maxBackground: 64,
       shown: { attrValidMs: 0, entryValidMs: 0, uid: undefined, gid: undefined, umask: undefined }, negativeValidMs: 0, requestTimeoutMs: Infinity, interrupts: false,
       onReady: () => agree(), onRefused: (sentence) => refuse(new Refusal('unsupported', sentence))
