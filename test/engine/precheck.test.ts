@@ -1,8 +1,10 @@
 /** LMDB's file may end before its last pages: those that a transaction took and gave back were never written. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, readSync, statSync, truncateSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
 import { EngineError, openLmdb } from '../../src/engine/index.js'
 import { manualClock } from '../../src/sys/index.js'
 import { newFolder } from './disk.js'
@@ -52,4 +54,10 @@ test('a file that was cut is told', async () => {
   claim(folder, 1000)
   await assert.rejects(openLmdb({ folder, clock: manualClock() }), (e) => e instanceof EngineError && e.code === 'ENGINE_ROWS_DAMAGED')
   assert.equal(statSync(file).size, 2 * PAGE_BYTES, 'nothing was changed')
+})
+
+test('where descriptors run out it is told, and the process lives', { timeout: 60_000 }, () => {
+  const said = execFileSync('sh', ['-c', 'ulimit -n 200; exec "$0" --import tsx "$1" "$2"', process.execPath, fileURLToPath(new URL('./crowded.ts', import.meta.url)), newFolder()], { encoding: 'utf8' })
+  const { opened, refused } = JSON.parse(said) as { opened: number, refused: number }
+  assert.ok(opened > 0 && refused > 0, said)
 })

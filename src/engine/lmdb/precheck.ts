@@ -1,7 +1,7 @@
 /**
  * What must hold before LMDB is asked to open a folder. lmdb 3.5 crashes the process when its open fails (it closes the
  * environment twice), so that every reason that we can know of is looked at first, and told in a sentence:
- * meta pages that are none, a file shorter than its pages (a read beyond its end is a SIGBUS), rights, room, address space.
+ * meta pages that are none, a file shorter than its pages (a read beyond its end is a SIGBUS), rights, room, address space, descriptors.
  *
  * A meta page: 0 number u64   18 flags u16 (8: meta)   24 magic u32   28 version u32   40 size of the map u64   144 last page u64
  * 152 transaction u64, and of two trees (free pages at 48, tables at 96) a row as in pages.ts, with the page size instead of its pad
@@ -24,6 +24,8 @@ const NO_ROOT = 2 ** 64
 /** A transaction may end with pages that it took and gave back: they are free and were never written. */
 const FREE_PAGES_MAX = 256
 const ROOM_BYTES = 1024 * 1024
+/** LMDB opens its data twice and its lock file; the rest is for what threads of libuv open meanwhile. */
+const DESCRIPTORS = 16
 const MAP_BYTES = 2 ** 40
 const MAPS_MAX = 2 ** 44 // of earlier and later versions
 
@@ -44,6 +46,7 @@ export function precheck(path: string, purpose: 'make' | 'read' | 'write'): void
     const { bavail, bsize } = statfsSync(path)
     if (bavail * bsize < ROOM_BYTES) throw new EngineError('ENGINE_IO', `The disk that holds ${path} is full: free some space on it.`)
   }
+  demandDescriptors(path)
   const data = join(path, 'data.mdb')
   try {
     accessSync(path, purpose === 'read' ? constants.R_OK : constants.R_OK | constants.W_OK)
@@ -59,6 +62,17 @@ export function precheck(path: string, purpose: 'make' | 'read' | 'write'): void
     if (missingPages(fd, meta) > 0 && purpose === 'write') ftruncateSync(fd, (meta.lastPage + 1) * meta.pageBytes) // so that a page which is missing after all is an error of LMDB's, not a SIGBUS
   } finally {
     closeSync(fd)
+  }
+}
+
+function demandDescriptors(path: string): void {
+  const taken: number[] = []
+  try {
+    while (taken.length < DESCRIPTORS) taken.push(openSync('/dev/null', 'r'))
+  } catch (e) {
+    throw new EngineError('ENGINE_IO', `Too many files are open to open ${path}: raise the limit (ulimit -n).`, e)
+  } finally {
+    for (const fd of taken) closeSync(fd)
   }
 }
 
