@@ -47,19 +47,23 @@ const isTo = (bytes: Uint8Array, ino: number): boolean => {
   }
 }
 
-export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain>, found: Found): Promise<void> {
-  const say = (ino: number, what: string, kind: Finding['kind'] = 'report'): void => found({ ino, what, kind })
-  const each = async (from: Key, to: Key, look: (key: Key, bytes: Uint8Array) => Promise<void>): Promise<void> => {
-    const rows = await streamRows(r, from, to)
-    for (; rows.key !== undefined; await rows.advance()) {
-      try {
-        await look(rows.key, rows.row.bytes)
-      } catch (e) {
-        if (!(e instanceof PosixError)) throw e
-        say(firstNumber(rows.key), `has a row of a clone (${rows.key[0]}) that cannot be read`)
-      }
+/** Of a row that cannot be read `unreadable` is told. */
+export async function eachRow(r: Reader, from: Key, to: Key, look: (key: Key, bytes: Uint8Array) => Promise<void>, unreadable: (key: Key) => void): Promise<void> {
+  const rows = await streamRows(r, from, to)
+  for (; rows.key !== undefined; await rows.advance()) {
+    try {
+      await look(rows.key, rows.row.bytes)
+    } catch (e) {
+      if (!(e instanceof PosixError)) throw e
+      unreadable(rows.key)
     }
   }
+}
+
+export async function checkClones(r: Reader, domains: ReadonlyMap<number, Domain>, found: Found): Promise<void> {
+  const say = (ino: number, what: string, kind: Finding['kind'] = 'report'): void => found({ ino, what, kind })
+  const each = (from: Key, to: Key, look: (key: Key, bytes: Uint8Array) => Promise<void>): Promise<void> =>
+    eachRow(r, from, to, look, (key) => say(firstNumber(key), `has a row of a clone (${key[0]}) that cannot be read`))
 
   await each(ORIGIN_KIND, prefixRange(ORIGIN_KIND).to, async (key, bytes) => {
     const ino = firstNumber(key)

@@ -87,9 +87,7 @@ export interface Tree {
   clonesOf(r: Reader, domain: number): MaybePromise<readonly Hold[]>
   /** A volume was flattened: what it held of its origin is released unless a snapshot of it still shows that. */
   settleHolds(tx: Tx, domain: number): MaybePromise<boolean>
-  /** Takes a snapshot of a domain: constant time. Returns its epoch. In one transaction, where all is durable; else in two (taking.ts). */
-  snapshot(tx: Tx, op: Op, domain: number, name: string): MaybePromise<number>
-  /** ENOENT, EEXIST, EBUSY (it is being rolled back). Its epoch, held for nobody until it is named, or dropped, or something else holds it. */
+  /** Of a snapshot's two transactions (taking.ts) the first: constant time. ENOENT, EEXIST, EBUSY (it is being rolled back). Its epoch, held for nobody until it is named, or dropped, or something else holds it. */
   beginSnapshot(tx: Tx, domain: number, name: string | undefined): MaybePromise<number>
   nameSnapshot(tx: Tx, op: Op, domain: number, epoch: number, name: string): MaybePromise<void>
   dropBegun(tx: Tx, domain: number, epoch: number): MaybePromise<void>

@@ -8,10 +8,9 @@
  * What else a check tells of clones would be guessed, and stays.
  */
 import { decodeOrigin, NOW, ORIGIN_KIND } from '../data/index.js'
-import { prefixRange, streamRows } from '../engine/index.js'
+import { prefixRange } from '../engine/index.js'
 import type { Key } from '../engine/index.js'
-import { PosixError } from '../sys/index.js'
-import { leadsTo } from './check-clones.js'
+import { eachRow, leadsTo } from './check-clones.js'
 import { hold, NOBODY } from './holds.js'
 import { isDirectory } from './inode.js'
 import { clonedFrom, clonedKey, domainKey, firstNumber, holdKey, holdsFrom, linksFrom, replacedFrom, secondNumber, thirdNumber, unfoundKey } from './keys.js'
@@ -27,26 +26,16 @@ const LAST = 2 ** 53 - 1
 const LINKS_MAX = 1_000_000
 
 export async function repairClones(repair: Repair): Promise<void> {
-  await eachRow(repair, ORIGIN_KIND, prefixRange(ORIGIN_KIND).to, (key, bytes) => repairOrigin(repair, key, bytes))
-  await eachRow(repair, holdsFrom(0), holdsFrom(LAST), (key) => repairHold(repair, key))
-  await eachRow(repair, clonedFrom(0), clonedFrom(LAST), (key, bytes) => repairCloned(repair, key, decodeCloned(bytes)))
-  await eachRow(repair, unfoundKey(0), unfoundKey(LAST), (key, bytes) => repairUnfound(repair, key, decodeUnfound(bytes).origin))
-  await eachRow(repair, replacedFrom(0), replacedFrom(LAST), async (key) => {
+  const each = (from: Key, to: Key, mend: (key: Key, bytes: Uint8Array) => Promise<void>): Promise<void> =>
+    eachRow(readerOf(repair), from, to, mend, () => undefined) // is left, and told by the check
+  await each(ORIGIN_KIND, prefixRange(ORIGIN_KIND).to, (key, bytes) => repairOrigin(repair, key, bytes))
+  await each(holdsFrom(0), holdsFrom(LAST), (key) => repairHold(repair, key))
+  await each(clonedFrom(0), clonedFrom(LAST), (key, bytes) => repairCloned(repair, key, decodeCloned(bytes)))
+  await each(unfoundKey(0), unfoundKey(LAST), (key, bytes) => repairUnfound(repair, key, decodeUnfound(bytes).origin))
+  await each(replacedFrom(0), replacedFrom(LAST), async (key) => {
     const inode = await readInode(readerOf(repair), secondNumber(key), NOW)
     if (inode === undefined || inode.nlink === 0) await drop(repair, key, secondNumber(key), 'is not there, and is not to be removed after a rollback any more')
   })
-}
-
-/** A row that cannot be read is left, and told by the check. */
-async function eachRow(repair: Repair, from: Key, to: Key, mend: (key: Key, bytes: Uint8Array) => Promise<void>): Promise<void> {
-  const rows = await streamRows(readerOf(repair), from, to)
-  for (; rows.key !== undefined; await rows.advance()) {
-    try {
-      await mend(rows.key, rows.row.bytes)
-    } catch (e) {
-      if (!(e instanceof PosixError)) throw e
-    }
-  }
 }
 
 async function drop(repair: Repair, key: Key, ino: number, what: string): Promise<void> {

@@ -39,13 +39,6 @@ export function* domainNow(tx: Reader, domain: number): Steps<Domain> {
   return domainOfRow(domain, row)
 }
 
-/** Both in one transaction, where what it shows need not be durable first. */
-export function* snapshot(tx: Tx, op: Op, domain: number, name: string): Steps<number> {
-  const epoch = yield* beginSnapshot(tx, domain, name)
-  yield* nameSnapshot(tx, op, domain, epoch, name)
-  return epoch
-}
-
 /** Its epoch: the view to read it at, held for nobody until that is ended. ENOENT (no such domain), EEXIST (of a name that it shall have), EBUSY (it is being rolled back). */
 export function* beginSnapshot(tx: Tx, domain: number, name: string | undefined): Steps<number> {
   const at = yield* domainNow(tx, domain)
@@ -80,9 +73,7 @@ export function* dropBegun(tx: Tx, domain: number, epoch: number): Steps<void> {
   endBegun(tx, domain, epoch)
   const at = yield* domainAt(tx, domain)
   if (at === undefined) return
-  tx.put(domainKey(domain), encodeDomain(at))
-  tx.put(sweepKey(domain), encodeSweep(epoch))
-  yield* settleHolds(tx, domain)
+  yield* toBeSwept(tx, at, epoch)
 }
 
 /** The name goes at once, what it alone held in the background. Answers its epoch. ENOENT, EBUSY (the domain is being rolled back). */
@@ -94,11 +85,16 @@ export function* removeSnapshot(tx: Tx, domain: number, name: string): Steps<num
   if ((yield* wait(tx.get(rollbackKey(domain)))) !== undefined) fail('EBUSY')
   const gone = decodeSnapshot(row.bytes).epoch
   tx.delete(key)
-  tx.put(domainKey(domain), encodeDomain(at))
-  tx.put(sweepKey(domain), encodeSweep(gone))
   tx.change(encodeChange({ kind: 'unsnapshot', ino: at.root, name }))
-  yield* settleHolds(tx, domain)
+  yield* toBeSwept(tx, at, gone)
   return gone
+}
+
+/** One view of the domain less. `mark` is no other's, so that a pass of the sweep knows what came after it began. */
+function* toBeSwept(tx: Tx, at: Domain, mark: number): Steps<void> {
+  tx.put(domainKey(at.domain), encodeDomain(at)) // of two changes at once one runs again
+  tx.put(sweepKey(at.domain), encodeSweep(mark))
+  yield* settleHolds(tx, at.domain)
 }
 
 /** What a clone held of other domains is held no more; what it alone held comes back in the background. Answers whether there was something. */
@@ -112,10 +108,7 @@ export function* releaseHolds(tx: Tx, clone: number): Steps<boolean> {
 export function* release(tx: Tx, { origin, epoch, clone }: Hold): Steps<void> {
   tx.delete(holdKey(origin, epoch, clone))
   const at = yield* domainAt(tx, origin)
-  if (at === undefined) return
-  tx.put(domainKey(origin), encodeDomain(at))
-  tx.put(sweepKey(origin), encodeSweep(RELEASED + (clone + epoch * 2 ** 32) % RELEASED)) // no other mark is this one
-  yield* settleHolds(tx, origin)
+  if (at !== undefined) yield* toBeSwept(tx, at, RELEASED + (clone + epoch * 2 ** 32) % RELEASED)
 }
 
 /** A volume that was flattened needs its origin as long as a snapshot, or a clone of it, shows it as it was before. Answers whether something is held no more. */
@@ -126,8 +119,12 @@ export function* settleHolds(tx: Tx, domain: number): Steps<boolean> {
   if (row === undefined) return yield* releaseHolds(tx, domain)
   const { birth, limit } = decodeOrigin(row.bytes)
   if (limit > 0) return false
-  const shown = [...(yield* snapshotsOf(tx, domain)).map((s) => s.epoch), ...(yield* heldEpochs(tx, domain))]
-  return shown.some((epoch) => epoch < birth) ? false : yield* releaseHolds(tx, domain)
+  return (yield* shownEpochs(tx, domain)).some((epoch) => epoch < birth) ? false : yield* releaseHolds(tx, domain)
+}
+
+/** Views that a snapshot has, or a hold. */
+function* shownEpochs(r: Reader, domain: number): Steps<readonly number[]> {
+  return [...(yield* snapshotsOf(r, domain)).map((s) => s.epoch), ...(yield* heldEpochs(r, domain))]
 }
 
 /** Oldest first. */
@@ -179,8 +176,7 @@ export function* sweepsWanted(r: Reader): Steps<readonly Sweep[]> {
 export function* sweepBegun(tx: Tx, sweep: Sweep): Steps<void> {
   const at = yield* domainAt(tx, sweep.domain)
   if (at === undefined || !(yield* isStill(tx, sweep))) return
-  const shown = [...(yield* snapshotsOf(tx, sweep.domain)).map((s) => s.epoch), ...(yield* heldEpochs(tx, sweep.domain))]
-  const newestSnapshot = Math.max(0, ...shown)
+  const newestSnapshot = Math.max(0, ...(yield* shownEpochs(tx, sweep.domain)))
   if (newestSnapshot < at.newestSnapshot) tx.put(domainKey(sweep.domain), encodeDomain({ ...at, newestSnapshot }))
 }
 
@@ -219,7 +215,7 @@ export function* needlessHistory(r: Reader, behind: string, limit: number): Step
     }
     if (domain !== undefined) {
       let held = epochs.get(domain)
-      if (held === undefined) epochs.set(domain, (held = [...(yield* snapshotsOf(r, domain)).map((s) => s.epoch), ...(yield* heldEpochs(r, domain))]))
+      if (held === undefined) epochs.set(domain, (held = yield* shownEpochs(r, domain)))
       if (held.some((epoch) => past.birth <= epoch && epoch < past.death)) continue
     }
     needless.push(keyed)

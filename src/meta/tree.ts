@@ -22,7 +22,7 @@ import { homeOf, linksOf, readDentry, readEntries, readInode, readXattr, xattrNa
 import { rename } from './rename.js'
 import { dropReplaced, replacedIn, rollBackTree } from './replaced.js'
 import { isRollingBack, rollBack, rollbackDone, rollbacksWanted } from './rollback.js'
-import { allDomains, beginSnapshot, domainAt, dropBegun, nameSnapshot, needlessHistory, removeSnapshot, settleHolds, snapshot, snapshotNamed, snapshotsOf, sweepBegun, sweepDone, sweepsWanted } from './snapshot.js'
+import { allDomains, beginSnapshot, domainAt, dropBegun, nameSnapshot, needlessHistory, removeSnapshot, settleHolds, snapshotNamed, snapshotsOf, sweepBegun, sweepDone, sweepsWanted } from './snapshot.js'
 import { after, run } from './steps.js'
 import { makeSubvolume, removeSubvolume } from './subvolumes.js'
 import { discard, removedIn, restore, setTrash, trashes } from './trash.js'
@@ -87,7 +87,6 @@ export function openTree(options: TreeOptions): Tree {
     originOf: (r, ino) => run(originOf(r, ino)),
     clonesOf: (r, domain) => run(clonesOf(r, domain)),
     settleHolds: (tx, domain) => run(settleHolds(tx, domain)),
-    snapshot: (tx, op, domain, name) => run(snapshot(tx, op, domain, name)),
     beginSnapshot: (tx, domain, name) => run(beginSnapshot(tx, domain, name)),
     nameSnapshot: (tx, op, domain, epoch, name) => run(nameSnapshot(tx, op, domain, epoch, name)),
     dropBegun: (tx, domain, epoch) => run(dropBegun(tx, domain, epoch)),

@@ -238,8 +238,10 @@ async function assemble(folder: string, found: Superblock, options: OpenOptions)
     await keepCopy(engine, superblock.now)
     options.seams?.opened?.({ engine, data, store, vfs })
     const ofEpochs = { engine, tree, snapshots, volumes, removed: (ino: number) => vfs.reclaim(ino) }
-    const images = poolImages({ uuid: found.uuid, engine, tree, data, store, clock, snapshots, rollBack: poolSnapshots(ofEpochs).rollBack, subvolumes: poolSubvolumes(ofEpochs), volumes, removed: ofEpochs.removed })
-    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: poolSnapshots(ofEpochs), subvolumes: poolSubvolumes(ofEpochs), clones: poolClones({ engine, tree, data, vfs, snapshots, volumes, superblock }), diffs: poolDiffs({ engine, tree, data, snapshots }), images, trash: poolTrash({ engine, tree, trash, clock }), closers })
+    const named = poolSnapshots(ofEpochs)
+    const subvolumes = poolSubvolumes(ofEpochs)
+    const images = poolImages({ uuid: found.uuid, engine, tree, data, store, clock, snapshots, rollBack: named.rollBack, subvolumes, volumes, removed: ofEpochs.removed })
+    return poolOf({ openingMs: Math.round(clock.monotonicMs() - beganMs), folder, superblock, engine, store, data, vfs, volumes, snapshots: named, subvolumes, clones: poolClones({ engine, tree, data, vfs, snapshots, volumes, superblock }), diffs: poolDiffs({ engine, tree, data, snapshots }), images, trash: poolTrash({ engine, tree, trash, clock }), closers })
   } catch (e) {
     await closeAll(closers).catch(() => undefined) // what failed first is what counts
     throw e

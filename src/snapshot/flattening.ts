@@ -6,7 +6,7 @@
  *     meanwhile, or another visitor, puts behind it is found by the next one, until one finds nothing.
  *   - It takes half of the loop's time at most.
  */
-import { errnoName, errnoOf, PosixError } from '../sys/index.js'
+import { errnoName, errnoOf, makePace, PosixError } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine, Key, MaybePromise } from '../engine/index.js'
 import { NOW } from '../data/index.js'
@@ -14,7 +14,7 @@ import type { Data } from '../data/index.js'
 import type { Reading, Tree } from '../meta/index.js'
 
 const LOOK_ROWS = 256
-const WORK_MS = 1
+const REST_FACTOR = 1
 const TELL_EVERY = 8
 
 interface Parts {
@@ -29,12 +29,10 @@ export type FlattenProgress = (done: number, of: number) => MaybePromise<void>
 
 export async function flattenTree(parts: Parts, ctx: Context, domain: number, progress: FlattenProgress): Promise<void> {
   const { engine, tree, data, clock } = parts
-  let beganMs = clock.monotonicMs()
+  const pace = makePace(clock, REST_FACTOR, ctx.signal)
   const breathe = async (): Promise<void> => {
     if (ctx.signal?.cancelled === true) throw new PosixError('EINTR')
-    if (clock.monotonicMs() - beganMs < WORK_MS) return
-    await clock.sleep(clock.monotonicMs() - beganMs, ctx.signal)
-    beganMs = clock.monotonicMs()
+    await pace.breathe()
   }
 
   let told = 0

@@ -95,12 +95,9 @@ export function openSnapshots(parts: SnapshotParts): Snapshots {
       await parts.needEpochs()
       await replacedGone(ctx, domain)
       const op = opOf(ctx)
-      const taken = await inTurn(() => takeView(parts, ctx, domain, name, async (tx, epoch) => {
+      const taken = await inTurn(() => takeView({ ...parts, dropped: () => sweeper.wake() }, ctx, domain, name, async (tx, epoch) => {
         await tree.nameSnapshot(tx, op, domain, epoch, name)
         return epoch
-      }).catch((e: unknown) => {
-        sweeper.wake() // what came to nothing may have left something
-        throw e
       }))
       await engine.sync(ctx)
       return taken

@@ -1,13 +1,12 @@
 /**
  * Work in the background that somebody asks for: what removed snapshots held (sweep.ts), what rollbacks took out of trees (removing.ts).
  *   - Asked for while it runs, it runs once more. What fails is tried again, until the pool itself has failed.
- *   - It works WORK_MS, then rests three times as long: a quarter of the loop at most, and none of it for long.
+ *   - It has a quarter of the loop at most, and none of it for long.
  */
-import { backgroundContext, CancelSource, errnoOf } from '../sys/index.js'
-import type { Clock, Context } from '../sys/index.js'
+import { backgroundContext, CancelSource, errnoOf, makePace } from '../sys/index.js'
+import type { Clock, Context, Pace } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 
-const WORK_MS = 1
 const REST_FACTOR = 3
 const AGAIN_MS = 5000
 
@@ -20,13 +19,9 @@ export interface Worker {
 }
 
 /** What the work has while it runs. */
-export interface Shift {
+export interface Shift extends Pace {
   readonly ctx: Context
   isOver(): boolean
-  /** What came before is not the work's time. */
-  begin(): void
-  /** Rests, if it worked for long enough. */
-  breathe(): Promise<void>
 }
 
 /** `work` answers whether it is to run once more. */
@@ -34,21 +29,7 @@ export function startWorker(engine: Engine, clock: Clock, work: (shift: Shift) =
   const stopped = new CancelSource()
   let running: Promise<void> | undefined
   let isWanted = false
-  let beganMs = 0
-
-  const shift: Shift = {
-    ctx: backgroundContext(stopped),
-    isOver: () => stopped.cancelled,
-    begin() {
-      beganMs = clock.monotonicMs()
-    },
-    async breathe() {
-      const workedMs = clock.monotonicMs() - beganMs
-      if (workedMs < WORK_MS) return
-      await clock.sleep(workedMs * REST_FACTOR, stopped)
-      beganMs = clock.monotonicMs()
-    }
-  }
+  const shift: Shift = { ctx: backgroundContext(stopped), isOver: () => stopped.cancelled, ...makePace(clock, REST_FACTOR, stopped) }
 
   async function run(): Promise<void> {
     while (isWanted && !stopped.cancelled) {

@@ -14,6 +14,8 @@ export { clockIsSynchronised, manualClock, systemClock } from './clock.js'
 export type { Clock, ManualClock, Timer, Timespec } from './clock.js'
 export { makePatience } from './patience.js' // how long a loop looks before it sleeps
 export type { Patience } from './patience.js'
+export { makePace } from './pace.js' // of work in the background
+export type { Pace } from './pace.js'
 export { seededRandom, systemRandom } from './random.js'
 export type { Random } from './random.js'
 export * from './bytes.js' // get64, set64, halves, byte strings

@@ -1,10 +1,10 @@
 /**
  * The trash of a domain: switched on and off, looked through, restored from, emptied; and emptied by age in the background.
  *   - What is thrown away leaves the trash some at a time, oldest first, one transaction for each handful, and is reclaimed like
- *     anything else that lost its last name. It works WORK_MS, then rests three times as long.
+ *     anything else that lost its last name. A quarter of the loop is what that has at most.
  *   - A trash that is off goes on to empty itself by age.
  */
-import { backgroundContext, CancelSource, errnoOf } from '../sys/index.js'
+import { backgroundContext, CancelSource, errnoOf, makePace } from '../sys/index.js'
 import type { Clock, Context } from '../sys/index.js'
 import type { Engine } from '../engine/index.js'
 import type { Op, Removed, Tree, TrashSums } from '../meta/index.js'
@@ -14,7 +14,6 @@ import { restoring } from './restoring.js'
 import type { Restoring } from './restoring.js'
 
 const DISCARD_ROWS = 64
-const WORK_MS = 1
 const REST_FACTOR = 3
 const LOOK_EVERY_MS = 60_000
 
@@ -61,7 +60,7 @@ export function openTrash(parts: TrashParts): Trash {
 
   async function empty(ctx: Context, domain: number, beforeSec: number): Promise<number> {
     let count = 0
-    let beganMs = clock.monotonicMs()
+    const pace = makePace(clock, REST_FACTOR, stopped)
     while (!stopped.cancelled) {
       const rows = await tree.removed(engine.reader(ctx), domain, '', DISCARD_ROWS, 'oldest first')
       const old = rows.filter(({ sec }) => sec < beforeSec)
@@ -74,11 +73,7 @@ export function openTrash(parts: TrashParts): Trash {
       })
       gone.forEach((ino) => parts.removed(ino))
       count += old.length
-      const workedMs = clock.monotonicMs() - beganMs
-      if (workedMs >= WORK_MS) {
-        await clock.sleep(workedMs * REST_FACTOR, stopped)
-        beganMs = clock.monotonicMs()
-      }
+      await pace.breathe()
     }
     return count
   }

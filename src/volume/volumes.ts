@@ -172,7 +172,7 @@ export function openVolumes(parts: VolumeParts): Volumes {
       const made = op()
       const snapshot = snap === undefined ? undefined : Buffer.from(snap, 'utf8').latin1Slice()
       const clone = async (tx: Tx, at: string | number): Promise<Inode> => tree.cloneVolume(tx, made, { origin, snapshot: at, name, ino: await tree.takeInodeNumbers(tx, 1) })
-      const inode = await (snapshot === undefined ? takeView(parts, ctx, origin, undefined, clone) : engine.transact(ctx, (tx) => clone(tx, snapshot))).catch((e: unknown) => {
+      const inode = await (snapshot === undefined ? takeView({ ...parts, dropped: parts.released }, ctx, origin, undefined, clone) : engine.transact(ctx, (tx) => clone(tx, snapshot))).catch((e: unknown) => {
         if (!(e instanceof PosixError)) throw e
         if (e.code === 'ENOENT') throw new VolumeError('missing', `There is no snapshot ${from}: \`ogee snapshot list\` names those that are there.`)
         if (e.code === 'EBUSY') throw new VolumeError('in-use', `Volume ${of} is being rolled back: try again when that is done.`)

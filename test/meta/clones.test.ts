@@ -6,10 +6,10 @@ import { checkTree } from '../../src/meta/check.js'
 import { changeContent, openTree } from '../../src/meta/index.js'
 import type { Inode } from '../../src/meta/index.js'
 import { rootContext } from '../../src/sys/index.js'
-import { collidingHash, endWhole, engines, expectErrno, HASH_KEY, openQuick, root, S_IFDIR, S_IFLNK, S_IFREG, shellOf } from './pools.js'
+import { collidingHash, endWhole, engines, expectErrno, HASH_KEY, openQuick, root, S_IFDIR, S_IFLNK, S_IFREG, shellOf, takeSnapshot } from './pools.js'
 import type { PoolOptions, Shell, TestPool } from './pools.js'
 
-const snap = (shell: Shell, name: string, domain = 1): Promise<number> => shell.call(root, (t, tx, op) => t.snapshot(tx, op, domain, name) as number)
+const snap = (shell: Shell, name: string, domain = 1): Promise<number> => shell.call(root, (t, tx, op) => takeSnapshot(t, tx, op, domain, name))
 let nextClone = 1_000_000
 const clone = async (shell: Shell, domain: number, snapshot: string, name: string, parent = 1): Promise<number> => {
   const ino = nextClone++

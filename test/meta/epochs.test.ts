@@ -5,10 +5,10 @@ import { NOW } from '../../src/data/index.js'
 import { makeMemoryServer } from '../../src/engine/index.js'
 import { changeContent, checkTree, decodeChange, NOBODY, readContent } from '../../src/meta/index.js'
 import { rootContext } from '../../src/sys/index.js'
-import { collidingHash, endWhole, engines, errnoNameOf, expectErrno, openQuick, openRemote, root, S_IFDIR, S_IFREG, shellOf, user } from './pools.js'
+import { collidingHash, endWhole, engines, errnoNameOf, expectErrno, openQuick, openRemote, root, S_IFDIR, S_IFREG, shellOf, takeSnapshot, user } from './pools.js'
 import type { PoolOptions, Shell, TestPool } from './pools.js'
 
-const snap = (shell: Shell, name: string): Promise<number> => shell.call(root, (t, tx, op) => t.snapshot(tx, op, 1, name) as number)
+const snap = (shell: Shell, name: string): Promise<number> => shell.call(root, (t, tx, op) => takeSnapshot(t, tx, op, 1, name))
 const grow = (shell: Shell, ino: number, sizeBytes: number, killSuidgid = false) =>
   shell.pool.settle(changeContent(shell.pool.engine)(rootContext, ino, { touch: { sec: 77, nsec: 8 }, killSuidgid }, (_tx, _file, c) => ({ ...c, sizeBytes, allocatedBytes: sizeBytes })))
 
@@ -58,7 +58,7 @@ describe('snapshots', () => {
       assert.deepEqual([...(await value(one))!], [1])
       assert.deepEqual([await list(one), await list(two), await value(two), await value(NOW)], [['user.x'], [], undefined, undefined])
       await expectErrno('EEXIST', () => snap(shell, 'one'))
-      await expectErrno('ENOENT', () => call(root, (t, tx, op) => t.snapshot(tx, op, 9, 'x') as number))
+      await expectErrno('ENOENT', () => call(root, (t, tx, op) => takeSnapshot(t, tx, op, 9, 'x')))
     }, open)
   }
 
@@ -173,7 +173,7 @@ describe('several engines at one database', () => {
       const name = `${i % 6}`
       await errnoNameOf(() => pool.run(user(1000), (tx, op) => pool.tree.make(tx, op, { parent: 1, name, mode: S_IFREG | 0o644, umask: 0, rdev: 0, target: undefined, ino }) as never))
       if (i % 3 === 0) await errnoNameOf(() => pool.run(user(1000), (tx, op) => pool.tree.unlink(tx, op, 1, name) as never))
-      if (i % 4 === 0) await errnoNameOf(() => pool.run(root, (tx, op) => pool.tree.snapshot(tx, op, 1, `${base}-${i}`) as never))
+      if (i % 4 === 0) await errnoNameOf(() => pool.run(root, (tx, op) => takeSnapshot(pool.tree, tx, op, 1, `${base}-${i}`)))
     })))
     await Promise.all([work(one, 1000), work(two, 2000)])
     await two.close()

@@ -12,7 +12,7 @@ import type { Inode } from '../../src/meta/index.js'
 import { rootContext } from '../../src/sys/index.js'
 import { makeModel } from './model.js'
 import type { ModelOp } from './model.js'
-import { collidingHash, endWhole, engines, errnoNameOf, user } from './pools.js'
+import { collidingHash, endWhole, engines, errnoNameOf, takeSnapshot, user } from './pools.js'
 import type { PoolOptions, TestPool } from './pools.js'
 
 const START_SEC = 5_000_000
@@ -97,7 +97,7 @@ async function execute({ engine, tree }: TestPool, step: ModelOp, index: number,
       case 'chmod': return void (await tree.setattr(tx, op, step.ino, { ...nothingSet, valid: 1, mode: step.mode }))
       case 'chown': return void (await tree.setattr(tx, op, step.ino, { ...nothingSet, valid: 2, uid: step.owner }))
       case 'xattr': return void (await tree.setxattr(tx, op, step.ino, 'user.x', Buffer.from(step.value), 0, false))
-      case 'snapshot': return void epochs.set(step.name, await tree.snapshot(tx, op, 1, step.name))
+      case 'snapshot': return void epochs.set(step.name, await takeSnapshot(tree, tx, op, 1, step.name))
     }
   })
 }

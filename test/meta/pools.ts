@@ -47,6 +47,13 @@ export interface PoolOptions {
 export const user = (uid: number, gid = uid, groups: readonly number[] = []): Context => ({ ...rootContext, uid, gid, groups })
 export const root = user(0)
 
+/** In one transaction. */
+export async function takeSnapshot(tree: Tree, tx: Tx, op: Op, domain: number, name: string): Promise<number> {
+  const epoch = await tree.beginSnapshot(tx, domain, name)
+  await tree.nameSnapshot(tx, op, domain, epoch, name)
+  return epoch
+}
+
 let nowSec = 1000
 
 async function pool(engine: Engine, clock: ManualClock | undefined, options: PoolOptions, whenClosed: () => void): Promise<TestPool> {

@@ -57,6 +57,16 @@ async function withSnapshot(): Promise<{ rig: Rig, ino: number, epoch: number, s
   return { rig, ino, epoch, shown }
 }
 
+async function endsInPlace(rig: Rig): Promise<void> {
+  const { pool } = rig.now
+  await pool.snapshots.settle()
+  await pool.sync()
+  const before = usedBytes(rig)
+  await write(rig, 3)
+  assert.equal(usedBytes(rig), before, 'then it is written in place')
+  await rig.end()
+}
+
 test('nothing is written over what a snapshot shows before its removal is durable', { timeout: 60_000 }, async () => {
   const { rig, shown } = await withSnapshot()
   const { pool } = rig.now
@@ -64,12 +74,7 @@ test('nothing is written over what a snapshot shows before its removal is durabl
     await write(rig, 2)
     assert.ok((await shown()).equals(Buffer.alloc(MIB, 1)), 'and its bytes are as they were')
   })
-  await pool.snapshots.settle()
-  await pool.sync()
-  const before = usedBytes(rig)
-  await write(rig, 3)
-  assert.equal(usedBytes(rig), before, 'then it is written in place')
-  await rig.end()
+  await endsInPlace(rig)
 })
 
 test('nor over what a clone shows before the end of its flattening is', { timeout: 60_000 }, async () => {
@@ -82,10 +87,5 @@ test('nor over what a clone shows before the end of its flattening is', { timeou
     await write(rig, 2)
     assert.ok((await shown()).equals(Buffer.alloc(MIB, 1)), 'the origin is as the clone needs it')
   })
-  await pool.snapshots.settle()
-  await pool.sync()
-  const before = usedBytes(rig)
-  await write(rig, 3)
-  assert.equal(usedBytes(rig), before, 'then it is written in place')
-  await rig.end()
+  await endsInPlace(rig)
 })

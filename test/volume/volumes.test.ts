@@ -16,6 +16,7 @@ import { encodeVolume } from '../../src/meta/rows.js'
 import { PosixError, rootContext, seededRandom, systemClock } from '../../src/sys/index.js'
 import { VolumeError } from '../../src/volume/index.js'
 import type { OpenVolume } from '../../src/volume/index.js'
+import { takeSnapshot } from '../meta/pools.js'
 
 const MIB = 1024 ** 2
 const parts = { clock: systemClock, random: seededRandom(7) }
@@ -157,7 +158,7 @@ test('a snapshot of a volume is read as it was, and gives EIO when it is gone', 
   const { engine, data } = floors!
   const tree = openTree({ hashKey: pool.superblock.nameKey })
   const op = { ctx: rootContext, now: { sec: 1, nsec: 2 }, check: false, session: engine.session }
-  await data.quiesce(rootContext, () => engine.transact(rootContext, (tx) => tree.snapshot(tx, op, inode, 's')))
+  await data.quiesce(rootContext, () => engine.transact(rootContext, (tx) => takeSnapshot(tree, tx, op, inode, 's')))
   await volume.write(8192, Buffer.alloc(4096, 2), 0, 4096)
   await volume.trim(65536, 4096)
   await assert.rejects(pool.volumes.open('v@t', 'me'), refusedAs('missing'))

@@ -4,18 +4,17 @@ import type { Pool } from '../../pool/index.js'
 import type { Streams } from './control.js'
 import type { Door } from './door.js'
 
+const flattening = (flatten: (name: string, progress: (done: number, of: number) => Promise<void>) => Promise<unknown>): Streams[string] => async (query, sink) => {
+  const ended = await flatten(query.get('name') ?? '', (done, of) => sink(`${JSON.stringify({ done, of })}\n`))
+  await sink(`${JSON.stringify({ ended })}\n`)
+}
+
 export const imageStreams = ({ diffs, images, subvolumes, volumes }: Pool, door: Door): Streams => ({
   'snapshot/diff': (query, sink) => diffs.diff(query.get('a') ?? '', query.get('b') ?? '', (line) => sink(`${JSON.stringify(line)}\n`)),
   'image/export': (query, sink) => images.export(query.get('snapshot') ?? '', query.get('since') ?? undefined, sink),
   'image/raw': (query, sink) => images.exportRaw(query.get('snapshot') ?? '', (bytes) => sink(Buffer.from(bytes))), // it is read into again
-  async 'volume/flatten'(query, sink) {
-    const volume = await volumes.flatten(query.get('name') ?? '', (done, of) => sink(`${JSON.stringify({ done, of })}\n`))
-    await sink(`${JSON.stringify({ ended: volume })}\n`)
-  },
-  async 'subvolume/flatten'(query, sink) {
-    const tree = await subvolumes.flatten(query.get('name') ?? '', (done, of) => sink(`${JSON.stringify({ done, of })}\n`))
-    await sink(`${JSON.stringify({ ended: tree })}\n`)
-  },
+  'volume/flatten': flattening((name, progress) => volumes.flatten(name, progress)),
+  'subvolume/flatten': flattening((path, progress) => subvolumes.flatten(path, progress)),
   async 'image/import'(query, sink) {
     const image = fileImage(query.get('file') ?? '')
     let shown = 0
